@@ -28,6 +28,7 @@ from taskflow.tenancy.checks import find_violations
 from tasks.admin import notifications, usage
 from tasks.admin.home.charts import show_charts
 from tasks.admin.invitations import accept_invitation
+from tasks.admin.labels import AutocompleteView
 from tasks.admin.unsubscribing import unsubscribe_page
 
 
@@ -42,6 +43,7 @@ def find_incompatibilities() -> list[str]:
     return [sentence] if sentence else []
 
 
+autocomplete = AutocompleteView.as_view(admin_site=admin.site)
 api_urls = api.urls
 # The index, which is also at the URL without a slash at its end.
 (index_view,) = [
@@ -64,6 +66,7 @@ urlpatterns = [  # tried in this order
     path("admin/login/enrolment/", enrol, name="admin_enrolment"),
     path("admin/account/", account.view, name="admin_account"),
     path("admin/home/charts/", admin.site.admin_view(show_charts), name="admin_home_charts"),
+    path("admin/autocomplete/", admin.site.admin_view(autocomplete)),
     path("admin/search/", admin.site.admin_view(search)),
     path("admin/password_change/", admin.site.admin_view(change_own_password)),
     # Unfold's sign-in page has a link to the URL of this name.

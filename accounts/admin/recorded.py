@@ -130,6 +130,10 @@ class RecordedAdmin(RuledAdmin):
     def delete_row(self, actor: Actor, row: Any) -> None:
         raise NotImplementedError
 
+    def to_columns(self, values: FormValues) -> FormValues:
+        """Return the values by the names of columns, where a field of the form has several."""
+        return values
+
     # ---- Django's methods for saving, which call the hooks ----
 
     def save_model(self, request: HttpRequest, obj: Any, form: RecordedForm, change: bool) -> None:
@@ -156,11 +160,13 @@ class RecordedAdmin(RuledAdmin):
     def _save(self, request: HttpRequest, obj: Any, form: RecordedForm, is_new: bool) -> None:
         if is_new:
             values = {n: v for n, v in form.cleaned_data.items() if n not in TECHNICAL_FIELDS}
+            values = self.to_columns(values)
             row = self.create_row(get_actor(request), values)
             obj.__dict__.update(row.__dict__)  # Django reads the new id from obj
         else:
             names = [name for name in form.changed_data if name not in TECHNICAL_FIELDS]
-            row, values = load_stored(obj), {name: form.cleaned_data[name] for name in names}
+            row = load_stored(obj)
+            values = self.to_columns({name: form.cleaned_data[name] for name in names})
             if opened_version := form.cleaned_data.get("row_version"):
                 actor, values = self._drop_unedited(request, row, values, opened_version)
                 self.change_row(actor, row, values)

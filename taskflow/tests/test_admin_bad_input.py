@@ -115,7 +115,7 @@ def test_bad_query_parameter_of_an_admin_form_is_no_server_error(staff_client, m
     names = {field.name for field in model._meta.get_fields()} | fields_of(
         staff_client, address
     ).keys()
-    names |= {"labels", "blockers", "members-page", "tasks-page", "p"}
+    names |= {"labels", "blockers", "blocks", "due_at", "members-page", "tasks-page", "p"}
     sent = each_or_all(sorted(names), ["x", "½", str(2**63)])
     sent += [{name: "x"} for name in ("_to_field", "_popup", "_changelist_filters")]
     all_are_answered([(query, staff_client.get(f"{address}?{urlencode(query)}")) for query in sent])
@@ -148,9 +148,9 @@ ADMIN_MESSAGES = [
     (Task, "status", "open", "Choose a value of the list."),
     (Task, "project", "999999", "Choose a value of the list."),
     (Task, "assignee", "x", "Choose a value of the list."),
-    (Task, "labels", "x", "Choose values of the list."),
-    (Task, "due_on", "tomorrow", "Enter a day that exists, such as 2026-01-31."),
-    (Task, "due_on", "2026-02-30", "Enter a day that exists, such as 2026-01-31."),
+    (Task, "blockers", "x", "Choose values of the list."),
+    (Task, "blocks", "x", "Choose values of the list."),
+    (Task, "due_at_0", "tomorrow", "Enter a day that exists, such as 2026-01-31, and a time such as 09:00."),
     (Task, "metadata", '{"a": 1,}', "The JSON is wrong at line 1, column 9: a name in double quotes is missing."),
     (Task, "metadata", '{"a": 1, "a": 2}', "An object has the name “a” twice. Send it once."),
     (Task, "metadata", "[1]", '“metadata” must be a JSON object, as in {"a": 1}, not a list.'),
@@ -298,7 +298,7 @@ def test_admin_form_shows_a_valid_initial_value_and_ignores_an_invalid_one(staff
 
 
 @pytest.mark.sampled(3)
-@pytest.mark.parametrize("field", ["project", "assignee", "parent", "labels", "blockers"])
+@pytest.mark.parametrize("field", ["project", "assignee", "parent", "blockers", "blocks"])
 @pytest.mark.parametrize("bad", ["x", "9" * 20, "-1", "½"])
 def test_unknown_row_in_an_admin_form_is_reported_at_its_field(staff_client, fixtures, field, bad):
     body = {"project": fixtures.apollo.pk, "title": "New", "status": "todo", "priority": "low"}
@@ -313,7 +313,7 @@ def test_admin_form_with_existing_rows_is_saved(staff_client, fixtures):
     with inside(fixtures.acme):
         tag = Tag.objects.get()
     body = {"project": fixtures.apollo.pk, "title": "New", "status": "todo", "priority": "low"}
-    body |= {"metadata": "{}", "labels": [tag.pk], "blockers": [fixtures.task.pk]}
+    body |= {"metadata": "{}", "labels": [tag.name], "blockers": [fixtures.task.pk]}
 
     assert staff_client.post(f"{TASKS}add/", body).status_code == 302
     assert open_tasks(fixtures) == 3

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from datetime import datetime
 
 from django.contrib import admin
-from django.contrib.admin.widgets import AutocompleteSelectMultiple
 from django.db import models
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
 from django.utils.translation import ngettext
 
-from accounts.admin.fields import FormValues, RowMultipleChoiceField
-from accounts.admin.forms import RecordedForm
+from accounts.admin.fields import FormValues
 from accounts.admin.recorded import get_actor
 from taskflow.admin.site import AutocompleteSelectFilter, action, display
 from taskflow.audit.actor import Actor
@@ -21,82 +19,16 @@ from taskflow.audit.event_log import capture_events
 from tasks.admin.bulk.page import BulkTaskList
 from tasks.admin.colors import PRIORITY_COLORS, STATUS_COLORS
 from tasks.admin.done import report_done
-from tasks.admin.links import LinksField
 from tasks.admin.rights import check_writer
+from tasks.admin.task_page.form import TaskForm, change_blocks, to_action_values
 from tasks.admin.task_page.pages import TaskPageAdmin
 from tasks.changes import tasks as actions
 from tasks.changes.base import TaskChange
 from tasks.changes.complete import CompleteTask
 from tasks.changes.planner import change_tasks
 from tasks.changes.reopen import ReopenTask
-from tasks.models import Outcome, Priority, Status, Tag, Task
+from tasks.models import Outcome, Priority, Status, Task
 from tasks.schemas.tasks import TaskCreate
-
-OUTCOME_HELP = "Only for done tasks. Without one, a done task is completed."
-
-
-class TaskForm(RecordedForm):
-    # Named differently from the model's fields: Django's admin refuses a many-to-many field with a
-    # model of its own as its intermediate table.
-    labels: Any = RowMultipleChoiceField(
-        queryset=None,
-        label="Tags",
-        required=False,
-        widget=AutocompleteSelectMultiple(Task._meta.get_field("tags"), admin.site),
-    )
-
-    blockers: Any = RowMultipleChoiceField(
-        queryset=None,
-        label="Blocked by",
-        required=False,
-        widget=AutocompleteSelectMultiple(Task._meta.get_field("blocked_by"), admin.site),
-    )
-
-    links: Any = LinksField(required=False)
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        visible = Task.objects.outside_trash().visible_to(self.viewer)
-        rows = {"labels": Tag.objects.all(), "blockers": visible}
-        model_fields = {"labels": "tags", "blockers": "blocked_by"}
-        if "outcome" in self.fields:
-            self.fields["outcome"].help_text = OUTCOME_HELP
-        for name in rows.keys() & self.fields.keys():
-            self.fields[name].queryset = rows[name]  # type: ignore[attr-defined]
-            if self.instance.pk:
-                links = getattr(self.instance, model_fields[name])
-                self.fields[name].initial = list(links.filter(pk__in=rows[name]))
-        self.hidden_blockers = self._find_hidden_blockers(visible)
-
-    def _find_hidden_blockers(self, visible: models.QuerySet[Task]) -> list[Task]:
-        """Return the blockers in projects that the user cannot see, which an edit keeps."""
-        if not self.instance.pk or self.viewer.is_staff or "blockers" not in self.fields:
-            return []
-        present = self.instance.blocked_by.filter(pk__in=Task.objects.outside_trash())
-        return list(present.exclude(pk__in=visible.values("pk")))
-
-    def clean_blockers(self) -> list[Task]:
-        return [*self.cleaned_data["blockers"], *self.hidden_blockers]
-
-    def clean(self) -> FormValues:
-        """Give a done task the outcome `completed` if none is selected.
-
-        A task that is reopened loses an outcome that the user has not edited. Otherwise the
-        constraint of the model would be reported in place of the action's reason.
-        """
-        cleaned = super().clean()
-        if "outcome" not in cleaned:
-            return cleaned
-        if cleaned.get("status") == Status.DONE:
-            cleaned["outcome"] = cleaned["outcome"] or Outcome.COMPLETED
-        elif "outcome" not in self.changed_data:
-            cleaned["outcome"] = None
-        elif cleaned["outcome"]:
-            self.add_error("outcome", "An open task has no outcome. Set the status to done.")
-        return cleaned
-
-    def clean_external_ref(self) -> str | None:
-        return self.cleaned_data["external_ref"] or None
 
 
 @admin.register(Task)
@@ -133,8 +65,8 @@ class TaskAdmin(BulkTaskList, TaskPageAdmin):
         "parent",
         "labels",
         "blockers",
-        "due_on",
-        "due_date",
+        "blocks",
+        "due_at",
         "description",
         "external_ref",
         "links",
@@ -153,13 +85,36 @@ class TaskAdmin(BulkTaskList, TaskPageAdmin):
     def check_delete(self, request: HttpRequest, row: Task | None) -> None:
         check_writer(request, row.project if row else None)
 
+    def to_columns(self, values: FormValues) -> FormValues:
+        """Return the values with the two columns of the field `due_at`."""
+        if "due_at" not in values:
+            return values
+        due = values.pop("due_at")
+        is_time = isinstance(due, datetime)
+        columns = {"due_date": due if is_time else None, "due_on": None if is_time else due}
+        return values | columns
+
     def create_row(self, actor: Actor, values: FormValues) -> Task:
-        return actions.create_task(actor, values.pop("project"), **to_action_values(values))
+        blocked = values.pop("blocks", None)
+        task = actions.create_task(actor, values.pop("project"), **to_action_values(values))
+        change_blocks(actor, task, blocked)
+        return task
 
     def change_row(self, actor: Actor, row: Task, values: FormValues) -> None:
+        blocked = values.pop("blocks", None)
         if project := values.pop("project", None):
             actions.move_task(actor, row, project)
         actions.update_task(actor, row, **to_action_values(values))
+        change_blocks(actor, row, blocked)
+
+    def response_add(
+        self, request: HttpRequest, obj: Task, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        """Return to the list, or with “Save and add another” to a new task of the project."""
+        response = super().response_add(request, obj, post_url_continue)
+        if "_addanother" in request.POST and isinstance(response, HttpResponseRedirect):
+            return HttpResponseRedirect(f"{request.path}?project={obj.project_id}")
+        return response
 
     def delete_row(self, actor: Actor, row: Task) -> None:
         actions.delete_task(actor, row)
@@ -213,12 +168,3 @@ def _change_all(request: HttpRequest, changes: Sequence[TaskChange]) -> None:
         request,
         ngettext("%(n)d task is changed.", "%(n)d tasks are changed.", count) % {"n": count},
     )
-
-
-def to_action_values(values: FormValues) -> FormValues:
-    """Rename the form's values to the parameters of the actions, and give tags by name."""
-    if "labels" in values:
-        values["tags"] = [tag.name for tag in values.pop("labels")]
-    if "blockers" in values:
-        values["blocked_by"] = list(values.pop("blockers"))
-    return values

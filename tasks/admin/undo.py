@@ -12,25 +12,28 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 from pydantic import ValidationError
 
 from accounts.admin import events
 from accounts.admin.fields import FormValues, set_messages
 from accounts.admin.recorded import get_actor, to_problem
 from accounts.models import User
-from taskflow.admin.site import Select, TextInput, action
+from taskflow.admin.site import Select, TextInput, action, display
 from taskflow.audit.actor import Actor
 from taskflow.audit.event_log import capture_events
 from taskflow.audit.history import HistoryEntry, read_history
 from taskflow.audit.models import Event
 from taskflow.http.errors import Problem
 from tasks.actions.undo.undoing import UndoResult, undo
+from tasks.admin.subjects import RowKey, find_subjects, show_subject
 from tasks.models import Project
 from tasks.queries.events import select_events
 from tasks.schemas.undo import OnConflict, UndoRequest
 
 admin.site.unregister(Event)
 DATETIME = "%Y-%m-%d %H:%M"
+MAX_SHOWN = 200  # lines of a plan
 EVENT_IDS = re.compile(r"[0-9]{1,18}(,[0-9]{1,18})*")
 
 
@@ -102,8 +105,22 @@ class UndoForm(forms.Form):
 
 @admin.register(Event)
 class EventAdminWithUndo(events.EventAdmin):
+    list_display = ["created_at", "show_who", "show_what", "show_subject", "show_via", "request_id"]
     actions_list = ["undo_more"]
     actions_detail = ["undo_this"]
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """Return the list with the rows that its events are about. One query for each type."""
+        changelist: Any = super().get_changelist_instance(request)
+        changelist.result_list = list(changelist.result_list)
+        subjects = find_subjects(get_actor(request), map(_key_of, changelist.result_list))
+        for event in changelist.result_list:
+            event.subject = subjects.get(_key_of(event))
+        return changelist
+
+    @display(description=_("row"))
+    def show_subject(self, event: Any) -> str:
+        return show_subject(event.subject, event.subject_type, event.subject_id)
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.undo_view)
@@ -135,7 +152,7 @@ class EventAdminWithUndo(events.EventAdmin):
                 if "confirmed" in request.POST:
                     messages.success(request, f"{len(result.event_ids)} changes were undone.")
                     return HttpResponseRedirect(reverse("admin:audit_event_changelist"))
-                plan = {"entries": entries, "result": result}
+                plan = _describe_plan(get_actor(request), result, entries)
             except (Problem, IntegrityError) as error:
                 refusal = to_problem(error)
         context = {
@@ -144,9 +161,47 @@ class EventAdminWithUndo(events.EventAdmin):
             "form": form,
             "plan": plan,
             "refusal": refusal,
+            "obstacles": _describe_errors(get_actor(request), refusal) if refusal else [],
             "opts": self.opts,
         }
         return TemplateResponse(request, "admin/undo.html", context)
+
+
+def _key_of(event: Event) -> RowKey:
+    return event.subject_type, event.subject_id
+
+
+def _describe_plan(
+    actor: Actor, result: UndoResult, entries: list[HistoryEntry]
+) -> dict[str, object]:
+    """Return what the template shows of a plan: each line with the row that it is about.
+
+    The rows are as they are now, since the plan has been rolled back.
+    """
+    shown = entries[:MAX_SHOWN]
+    events = [*(e.event for e in shown), *(obstacle.event for obstacle in result.left_out)]
+    subjects = find_subjects(actor, map(_key_of, events))
+
+    def show(event: Event) -> str:
+        return show_subject(subjects.get(_key_of(event)), *_key_of(event))
+
+    return {
+        "entries": [(entry.sentence, show(entry.event)) for entry in shown],
+        "hidden_count": len(entries) - len(shown),
+        "left_out": [(show(obstacle.event), obstacle.detail) for obstacle in result.left_out],
+        "count": len(result.event_ids),
+    }
+
+
+def _describe_errors(actor: Actor, refusal: Problem) -> list[tuple[str, str]]:
+    """Return the row and the reason of each event that cannot be undone."""
+    errors = [error for error in refusal.errors if "subject" in error]
+    keys = [(str(e["subject"]["type"]), int(e["subject"]["id"])) for e in errors]
+    subjects = find_subjects(actor, keys)
+    return [
+        (show_subject(subjects.get(key), *key), str(error["detail"]))
+        for key, error in zip(keys, errors, strict=True)
+    ]
 
 
 def _initial_values(request: HttpRequest) -> dict[str, object]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
-from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext as translate
@@ -16,6 +15,7 @@ from accounts.admin.recorded import get_actor
 from taskflow.admin.site import Select
 from taskflow.audit.actor import Actor
 from taskflow.http.errors import Problem
+from tasks.admin.done import report_done
 from tasks.admin.task_page.base import find_refusal
 from tasks.admin.task_page.head import task_address
 from tasks.changes.tasks import move_task
@@ -54,7 +54,7 @@ def show_move(request: HttpRequest, task: Task, context: dict[str, object]) -> H
         if problem is None:
             moved = {"former": former_key, "project": project.name, "key": task.key}
             sentence = translate("%(former)s was moved to “%(project)s” and is now %(key)s.")
-            messages.success(request, sentence % moved)
+            report_done(request, sentence % moved)
             return HttpResponseRedirect(task_address(task))
         _add_errors(form, problem)
     title = translate("Move %(key)s") % {"key": former_key}

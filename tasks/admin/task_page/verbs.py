@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils.functional import Promise
@@ -14,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.admin.recorded import get_actor
 from taskflow.audit.actor import Actor
 from taskflow.http.errors import Problem
+from tasks.admin.done import report_done
 from tasks.admin.task_page.base import find_refusal, show_refusal
 from tasks.admin.task_page.head import task_address
 from tasks.changes import tasks as actions
@@ -73,7 +73,7 @@ def carry_out_verb(request: HttpRequest, task: Task, context: dict[str, object])
     actor = get_actor(request)
     problem = find_refusal(lambda: sentences.append(verb(actor, task, force=force)))
     if problem is None:
-        messages.success(request, sentences[0])
+        report_done(request, sentences[0])
     elif problem.code in FORCIBLE:
         return _offer_force(request, task, problem, context)
     else:
