@@ -34,6 +34,7 @@ LABELS: Mapping[str, Promise] = {
     "external_ref": _("external id"),
     "blocked_by": _("blockers"),
 }
+WHO_AND_WHEN = frozenset({"changed_since"})  # what the entries of such a problem say
 # By the code of a problem, or of an entry of its `errors`.
 SENTENCES: Mapping[str, Promise] = {
     "in_trash": _("The task or project that it belongs to is in the trash. Restore that first."),
@@ -130,4 +131,6 @@ def _label_of(name: re.Match[str]) -> str:
 def _read_reason(error: Mapping[str, Any]) -> Reason:
     task_id = error.get("task_id")
     address = reverse(TASK_PAGE, args=[task_id]) if task_id else None
-    return Reason(sentence_of(str(error["code"]), str(error["detail"])), address)
+    code, detail = str(error["code"]), str(error["detail"])
+    text = write_in_words(detail) if code in WHO_AND_WHEN else sentence_of(code, detail)
+    return Reason(text, address)

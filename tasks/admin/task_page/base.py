@@ -11,6 +11,7 @@ from django.db import IntegrityError, models, transaction
 from django.http import Http404, HttpRequest
 
 from accounts.admin.recorded import get_actor, to_problem
+from taskflow.admin.refusals import refusal_as_html
 from taskflow.http.errors import NotFound, Problem
 from taskflow.http.unavailable import Contended
 from tasks.models import Task
@@ -50,10 +51,8 @@ def find_refusal(change: Callable[[], object]) -> Problem | None:
 
 
 def show_refusal(request: HttpRequest, problem: Problem) -> None:
-    """Add the sentences of a problem to the messages of the next page."""
-    sentences = [str(error["detail"]) for error in problem.errors] or [problem.detail]
-    for sentence in sentences:
-        messages.error(request, sentence)
+    """Add the sentences of a problem, with links to the tasks it names, to the next page."""
+    messages.error(request, refusal_as_html(problem))
 
 
 def get_page(request: HttpRequest, rows: models.QuerySet[M]) -> Page[M]:
