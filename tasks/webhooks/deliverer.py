@@ -1,10 +1,11 @@
 """
 The deliverer: reads the feeds of all tenants with webhooks, and sends their deliveries.
 
-Its main thread alone uses the database, in short transactions; other threads send. So no
-transaction is open while a receiver answers, and it holds one connection. What it does is stored
-before and after each attempt: a deliverer that is killed loses its leases after a minute, and
-another one, or the next, sends those deliveries again with the same `webhook-id`.
+Its main thread alone uses the database for them, in short transactions; other threads send. So no
+transaction is open while a receiver answers, and it holds one connection, besides that of the
+watcher of commits. What it does is stored before and after each attempt: a deliverer that is killed
+loses its leases after a minute, and another one, or the next, sends those deliveries again with the
+same `webhook-id`.
 """
 
 from __future__ import annotations
