@@ -11,7 +11,7 @@ from taskflow.http.errors import Invalid
 
 FIELD = "current_password"
 MISSING = Invalid.field(
-    FIELD, "Send your current password: a password or an e-mail is changed.", "missing"
+    FIELD, "Enter your current password: a password or an e-mail is changed.", "missing"
 )
 WRONG = Invalid.field(FIELD, "This is not your current password.", "wrong_password")
 NO_PASSWORD = Invalid.field(

@@ -38,7 +38,7 @@ from taskflow.audit.locks import LockMode
 from taskflow.audit.recorder import change, change_all, create, lock, remove, remove_all
 from taskflow.http.errors import Conflict, Forbidden, Invalid
 
-NO_EMAIL = Invalid.field("email", "A person needs an e-mail address. Send one.", "missing")
+NO_EMAIL = Invalid.field("email", "A person needs an e-mail address.", "missing")
 
 
 def create_user(

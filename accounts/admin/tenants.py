@@ -42,7 +42,7 @@ class TenantAdmin(RecordedAdmin):
         return Tenant.objects.filter(pk=get_actor(request).tenant.pk)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        return get_actor(request).user.is_superuser
+        return bool(request.user.is_superuser)
 
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: Any = None

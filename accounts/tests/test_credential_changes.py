@@ -211,7 +211,7 @@ def test_form_of_a_user_asks_for_the_own_password(people, as_, change):
     before = stored(people, people.ada)
 
     for sent, sentence in (
-        ({}, "Send your current"),
+        ({}, "Enter your current"),
         ({"current_password": "x"}, "not your current"),
     ):
         page = save_user(people, browser, people.ada, **CHANGES[change] | sent)

@@ -60,7 +60,6 @@ SENTENCES: Mapping[str, Promise] = {
     "insufficient_scope": _("You may not do this. Ask an administrator."),
     "internal_error": _("The server failed, and nothing was changed. Tell the operator."),
     "too_many_requests": _("There were too many requests. Wait a minute, then try it again."),
-    "missing": _("A value is missing. Enter or choose it."),
     "outcome_missing": _("A done task has an outcome. Choose completed or cancelled."),
     "outcome_of_open_task": _("An open task has no outcome. Set the status to done."),
     "cannot_undo": _("Some of the changes cannot be undone. Choose to skip these."),

@@ -94,7 +94,7 @@ def upsert_task(
     task = rows.select_related("project", "assignee").first()
     if task is None:
         if "title" not in values:
-            raise Invalid.field("title", "A new task needs a title. Send one.", "missing")
+            raise Invalid.field("title", "A new task needs a title.", "missing")
         return create_task(actor, project, external_ref=external_ref, **values), True
     if task.deleted_at:
         raise Conflict(f"{task.key} has this external_ref and is in the trash. Restore it first.")

@@ -134,7 +134,7 @@ def test_every_model_is_registered():
 def test_first_page_shows_tasks_and_tenant(admin_fixtures, staff_client):
     page = staff_client.get("/admin/").content.decode()
 
-    assert "To do" in page
+    assert "My work" in page
     assert "Launch" in page
     assert "Acme" in page
     assert "Secret" not in page
