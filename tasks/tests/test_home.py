@@ -146,7 +146,7 @@ def test_mentions_and_events_lead_to_their_tasks(work):
 def test_person_without_a_project_is_led_to_one(work):
     page = open_browser(work.eve).get(HOME).content.decode()
 
-    assert "You are a member of no project yet." in page
+    assert "Create a project" in page
     assert "Show the charts" not in page
 
 
