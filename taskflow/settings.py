@@ -310,7 +310,10 @@ UNFOLD = {
         lambda request: static("taskflow/accessibility.css"),
         lambda request: static("tasks/task_page.css"),
     ],
-    "SCRIPTS": [lambda request: static("taskflow/accessibility.js")],
+    "SCRIPTS": [
+        lambda request: static("taskflow/accessibility.js"),
+        lambda request: static("tasks/shortcuts.js"),
+    ],
     "SHOW_HISTORY": True,
     "ACCOUNT": {
         "navigation": [{"title": "My account", "link": reverse_lazy("admin_account")}],
@@ -318,8 +321,10 @@ UNFOLD = {
     "SHOW_VIEW_ON_SITE": False,
     "ENVIRONMENT": "accounts.admin.recorded.show_tenant_badge",
     "DASHBOARD_CALLBACK": "tasks.admin.home.page.build_home",
+    "COMMAND": {"search_callback": "tasks.admin.command.find_results"},
     "SIDEBAR": {
         "show_search": True,
+        "command_search": True,
         "navigation": [
             {
                 "title": title,

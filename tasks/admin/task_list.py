@@ -13,6 +13,8 @@ from taskflow.http.errors import Problem
 from tasks.admin.addresses import WHERE
 from tasks.admin.board import board
 from tasks.admin.calendar import calendar
+from tasks.admin.quick_add import quick_add
+from tasks.admin.shortcuts import shortcuts
 from tasks.admin.tabs import build_tabs
 from tasks.admin.task_pages import refuse_filters
 from tasks.admin.trash import TrashableAdmin
@@ -34,6 +36,8 @@ class FilteredTaskList(TrashableAdmin):
         return [
             path("board/", view(board), name="tasks_task_board"),
             path("calendar/", view(calendar), name="tasks_task_calendar"),
+            path("quick-add/", view(quick_add), name="tasks_task_quick_add"),
+            path("shortcuts/", view(shortcuts), name="tasks_task_shortcuts"),
             *super().get_urls(),
         ]
 
