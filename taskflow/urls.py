@@ -13,7 +13,6 @@ from accounts.admin.email_changes import email_confirmation
 from accounts.admin.password_resets import password_reset, password_reset_completion
 from accounts.admin.passwords import change_own_password
 from accounts.admin.sign_in import enrol, enter_code, sign_in
-from taskflow.admin.site import search
 from taskflow.api import api
 from taskflow.database_version import find_incompatibility
 from taskflow.errors_page import errors_page
@@ -67,7 +66,6 @@ urlpatterns = [  # tried in this order
     path("admin/account/", account.view, name="admin_account"),
     path("admin/home/charts/", admin.site.admin_view(show_charts), name="admin_home_charts"),
     path("admin/autocomplete/", admin.site.admin_view(autocomplete)),
-    path("admin/search/", admin.site.admin_view(search)),
     path("admin/password_change/", admin.site.admin_view(change_own_password)),
     # Unfold's sign-in page has a link to the URL of this name.
     path("admin/password-reset/", password_reset, name="admin_password_reset"),

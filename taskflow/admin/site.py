@@ -15,10 +15,10 @@ from django.contrib import admin
 from django.contrib.admin import FieldListFilter, SimpleListFilter
 from django.contrib.admin.views.main import SEARCH_VAR
 from django.core.exceptions import ValidationError
-from django.core.paginator import InvalidPage, Paginator
+from django.core.paginator import Paginator
 from django.db.models import Model, QuerySet
 from django.forms import Field
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from unfold.forms import PaginationInlineFormSet
 from unfold.widgets import UnfoldAdminPasswordWidget as PasswordInput
 from unfold.widgets import UnfoldAdminSelectMultipleWidget as SelectMultiple
@@ -59,7 +59,6 @@ __all__ = [
     "Textarea",
     "action",
     "display",
-    "search",
 ]
 
 # An entry of list_filter: a field, a field with the class of its filter, or a filter.
@@ -109,15 +108,6 @@ class InlineFormSet(PaginationInlineFormSet):  # type: ignore[misc]
 
 class TabularInline(UnfoldTabularInline):
     formset = InlineFormSet
-
-
-def search(request: HttpRequest) -> HttpResponse:
-    """Unfold's search of the sidebar. Raises Http404 for a page that does not exist."""
-    try:
-        response: HttpResponse = admin.site.search(request)  # type: ignore[attr-defined]
-    except InvalidPage:
-        raise Http404 from None
-    return response
 
 
 class RequestOfThread:

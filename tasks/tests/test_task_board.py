@@ -166,8 +166,8 @@ def test_board_of_a_stored_view_has_its_columns(fixtures, browser):
     assert tab.title == "People <b>"
 
 
-# session, user and tenant; counts, cards of each column with any, users; views; by page
-PAGES = ((BOARD, 8), (f"{BOARD}?group=assignee", 10), (CALENDAR, 6))
+# session, user and tenant; counts, cards of each column with any, users; views; notifications
+PAGES = ((BOARD, 9), (f"{BOARD}?group=assignee", 11), (CALENDAR, 7))
 
 
 def test_pages_take_the_same_number_of_statements_for_many_tasks(
