@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin import SimpleListFilter
 from django.db import models
 from django.db.models import Q
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -17,6 +18,7 @@ from accounts.admin.recorded import RecordedAdmin, get_actor
 from taskflow.admin.site import action
 from taskflow.http.errors import Problem
 from tasks.actions.trash import purge, restore
+from tasks.admin.deleted_meanwhile import find_deleted_row, save_deleted_row
 from tasks.admin.done import report_done
 from tasks.models import Task
 from tasks.models.trash import TRASH_RETENTION, Trashable
@@ -55,6 +57,18 @@ class TrashableAdmin(RecordedAdmin):
         else:
             rows = self.model.objects.visible_to(get_actor(request).viewer)
         return self.with_details(request, rows)
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Show or save the form. A row that is in the trash by now can be restored and saved."""
+        save = partial(super().changeform_view, request, object_id, form_url, extra_context)
+        row = find_deleted_row(request, str(self.opts.model_name), object_id)
+        return save_deleted_row(request, row, save) if row is not None else save()
 
     def get_search_results(
         self, request: HttpRequest, queryset: models.QuerySet[Any], search_term: str
