@@ -20,6 +20,7 @@ from django.db.models import Model, QuerySet
 from django.forms import Field
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from unfold.forms import PaginationInlineFormSet
+from unfold.widgets import UnfoldAdminFileFieldWidget as FileInput
 from unfold.widgets import UnfoldAdminPasswordWidget as PasswordInput
 from unfold.widgets import UnfoldAdminSelectMultipleWidget as SelectMultiple
 from unfold.widgets import UnfoldAdminSelectWidget as Select
@@ -49,6 +50,7 @@ else:
 
 __all__ = [
     "AutocompleteSelectFilter",
+    "FileInput",
     "ModelAdmin",
     "PasswordInput",
     "Select",

@@ -9,15 +9,12 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from accounts.admin.fields import set_messages
-from taskflow.admin.site import Select
+from taskflow.admin.site import FileInput, Select
 from taskflow.audit.actor import Actor
 from tasks.models import Project, ProjectStatus
 from tasks.rules import WRITERS
 from tasks.schemas.csv import DateOrder, OnExisting
 
-FILE_CLASSES = (
-    "border border-base-200 cursor-pointer px-3 py-2 rounded-default w-full dark:border-base-700"
-)
 EXISTING = [
     (OnExisting.REFUSE.value, _("Refuse the file")),
     (OnExisting.UPDATE.value, _("Change the task")),
@@ -38,7 +35,7 @@ class ImportForm(forms.Form):
     file = forms.FileField(
         required=False,
         label=_("File"),
-        widget=forms.FileInput(attrs={"accept": ".csv,.txt,text/csv", "class": FILE_CLASSES}),
+        widget=FileInput(attrs={"accept": ".csv,.txt,text/csv"}),
     )
     packed = forms.CharField(required=False, widget=forms.HiddenInput, strip=False)
     on_existing = forms.ChoiceField(
