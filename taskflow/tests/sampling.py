@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 import pytest
 from django.db import connection
 
-CASES = int(os.environ.get("CASES", "0"))  # of each test on PostgreSQL; 0 for all
+CASES = int(os.environ.get("CASES") or 0)  # of each test on PostgreSQL; 0 for all
 EVERYDAY_CASES = 3  # of a test that has more, unless it is marked sampled(n)
 SLOW_MARKS = ("proof", "readme")  # these tests are long, or start the product
 
