@@ -18,11 +18,12 @@ from tasks.models.claims import is_open
 from tasks.models.notifications import Notification, NotificationKind
 
 SHOWN_CLAIMS = 8
+MAX_CLAIMS = 1_000  # of the tenant, the newest ones, among which those of the actor are found
 SHOWN_MENTIONS = 5
 SHOWN_EVENTS = 12
 # The newest events of the tenant among which those of the feed are looked for. It bounds the time
 # for members of quiet projects; older events are in the list of events.
-EVENT_WINDOW = 5_000
+EVENT_WINDOW = 300
 CLAIMS_AT_WORK = "at_work"  # parameter of the list of claims
 
 
@@ -41,8 +42,13 @@ class FeedEntry:
 
 
 def load_claims(actor: Actor) -> tuple[list[Claim], str]:
-    """Return the claims that hold their tasks now, newest first, and the list of all. One query."""
-    rows = Claim.objects.visible_to(actor.viewer).filter(is_open()).order_by("-pk")
+    """Return the claims that hold their tasks now, newest first, and the list of all. Two queries.
+
+    The ids are chosen first: SQLite would otherwise begin with all tasks of the actor's projects.
+    """
+    held = Claim.objects.filter(is_open()).order_by("-pk").values_list("pk", flat=True)
+    ids = list(held[:MAX_CLAIMS])
+    rows = Claim.objects.visible_to(actor.viewer).filter(pk__in=ids).order_by("-pk")
     address = reverse("admin:tasks_claim_changelist") + f"?{CLAIMS_AT_WORK}=1"
     return list(rows.select_related("task__project", "user")[: SHOWN_CLAIMS + 1]), address
 
