@@ -16,6 +16,7 @@ from taskflow.db.text import fold_key
 from taskflow.http.errors import Problem
 from taskflow.http.parsing import check_values
 from tasks.admin.labels import NAME_AS_VALUE
+from tasks.changes.context import check_tag_count
 from tasks.models import Tag, Task
 from tasks.schemas.tasks import TaskCreate
 
@@ -55,6 +56,7 @@ class TagsField(forms.Field):
         """
         sent = [text for text in value or [] if text.strip()]
         try:
+            check_tag_count(len({fold_key(name) for name in sent}))
             names: list[str] = check_values(TaskCreate, {"tags": sent})["tags"]
         except Problem as problem:
             sentences = [str(error["detail"]) for error in problem.errors] or [problem.detail]
