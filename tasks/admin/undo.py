@@ -19,6 +19,7 @@ from accounts.admin import events
 from accounts.admin.fields import FormValues, set_messages
 from accounts.admin.recorded import get_actor, to_problem
 from accounts.models import User
+from taskflow.admin.refusals import describe_refusal, write_in_words
 from taskflow.admin.site import Select, TextInput, action, display
 from taskflow.audit.actor import Actor
 from taskflow.audit.event_log import capture_events
@@ -161,6 +162,7 @@ class EventAdminWithUndo(events.EventAdmin):
             "form": form,
             "plan": plan,
             "refusal": refusal,
+            "sentence": describe_refusal(refusal).sentence if refusal else "",
             "obstacles": _describe_errors(get_actor(request), refusal) if refusal else [],
             "opts": self.opts,
         }
@@ -188,7 +190,9 @@ def _describe_plan(
     return {
         "entries": [(entry.sentence, show(entry.event)) for entry in shown],
         "hidden_count": len(entries) - len(shown),
-        "left_out": [(show(obstacle.event), obstacle.detail) for obstacle in result.left_out],
+        "left_out": [
+            (show(obstacle.event), write_in_words(obstacle.detail)) for obstacle in result.left_out
+        ],
         "count": len(result.event_ids),
     }
 
@@ -199,7 +203,7 @@ def _describe_errors(actor: Actor, refusal: Problem) -> list[tuple[str, str]]:
     keys = [(str(e["subject"]["type"]), int(e["subject"]["id"])) for e in errors]
     subjects = find_subjects(actor, keys)
     return [
-        (show_subject(subjects.get(key), *key), str(error["detail"]))
+        (show_subject(subjects.get(key), *key), write_in_words(str(error["detail"])))
         for key, error in zip(keys, errors, strict=True)
     ]
 

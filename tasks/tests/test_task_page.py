@@ -194,7 +194,7 @@ def test_refused_move_shows_the_reason(rows, client):
 
     r = client.post(address(rows.task, "move"), {"project": rows.other.pk})
 
-    assert "has external_ref “x”" in r.content.decode()
+    assert "has external id “x”" in r.content.decode()
     assert rows.stored().key == "WEB-1"
 
 

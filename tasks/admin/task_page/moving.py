@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.admin.fields import set_messages
 from accounts.admin.recorded import get_actor
+from taskflow.admin.refusals import refusal_as_html
 from taskflow.admin.site import Select
 from taskflow.audit.actor import Actor
 from taskflow.http.errors import Problem
@@ -63,5 +64,4 @@ def show_move(request: HttpRequest, task: Task, context: dict[str, object]) -> H
 
 
 def _add_errors(form: MoveForm, problem: Problem) -> None:
-    for sentence in [str(e["detail"]) for e in problem.errors] or [problem.detail]:
-        form.add_error(None, sentence)
+    form.add_error(None, refusal_as_html(problem))
