@@ -32,7 +32,7 @@ from tasks.queries.filters import TASK_SORTS, read_filters
 from tasks.schemas.tasks import TaskWhere
 
 # Filters whose values name rows. Stored ids would name other rows after an import.
-WHERE_POINTER = "#/where"  # in a body with a view
+WHERE_POINTER = "#/where/"  # in a body with a view
 REFERENCES = frozenset({"project", "assignee", "created_by", "parent", "blocked_by"})
 
 
@@ -98,7 +98,10 @@ def _dump_conditions(conditions: Iterable[JsonCondition]) -> JsonValue:
 
 
 def _check_sort(text: str) -> str:
-    read_sort(text, default=(), allowed=TASK_SORTS)
+    try:
+        read_sort(text, default=(), allowed=TASK_SORTS)
+    except Invalid as problem:  # it names a parameter, and this is a field of a body
+        raise ValueError(f"is no order of tasks. {problem.detail}") from None
     return text
 
 
