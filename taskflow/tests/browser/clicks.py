@@ -10,6 +10,9 @@ from playwright.sync_api import Locator, Page
 from tasks.seeding.logins import DEMO_PASSWORD
 
 
+REFUSAL = "the server responded with a status of 409"
+
+
 @dataclass
 class Clicks:
     """Works in the admin as a person does, and counts the clicks.
@@ -26,10 +29,12 @@ class Clicks:
 
     def __post_init__(self) -> None:
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.on(
-            "console",
-            lambda message: self.errors.append(message.text) if message.type == "error" else None,
-        )
+        self.page.on("console", lambda message: self._note(message.type, message.text))
+
+    def _note(self, kind: str, text: str) -> None:
+        """Keep an error. A page that explains a refusal has the status 409, which is none."""
+        if kind == "error" and REFUSAL not in text:
+            self.errors.append(text)
 
     def open(self, path: str) -> None:
         """Open the page on which the job begins. It counts as no click."""
