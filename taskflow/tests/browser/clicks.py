@@ -9,7 +9,6 @@ from playwright.sync_api import Locator, Page
 
 from tasks.seeding.logins import DEMO_PASSWORD
 
-
 REFUSAL = "the server responded with a status of 409"
 
 
