@@ -61,6 +61,7 @@ REFERENCES = {
     "tasks.ProjectMember.user": "kept",
     "tasks.Task.assignee": "kept",
     "tasks.Task.created_by": "kept",
+    "tasks.View.owner": "deleted",
     "tasks.Webhook.owner": "deleted",
 }
 IDS_OF_USERS = {"user_id", "operator_id"}  # columns without a foreign key

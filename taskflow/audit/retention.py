@@ -36,7 +36,8 @@ def delete_old_events(before: datetime) -> int:
     latest = Greatest(Coalesce("events_missing_until", newest), newest)
     _tenant().update(events_missing_until=latest)
     events = Event.objects.filter(pk__in=[pk for pk, _ in deleted])
-    return events._raw_delete(events.db)
+    count, _ = events.delete()
+    return count
 
 
 def read_missing_until() -> datetime | None:

@@ -31,7 +31,7 @@ def test_the_document_has_the_boolean_parameters():
     assert {name for *_, name in PARAMETERS} == {
         "dry_run", "force", "ready", "tag_none", "parent_none", "blocked_by_none",
         "external_ref_none", "due_none", "overdue", "is_active", "is_published", "bom", "keep_numbers",
-        "open",
+        "open", "unread",
     }  # fmt: skip
 
 

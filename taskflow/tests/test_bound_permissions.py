@@ -38,7 +38,7 @@ OWN = {
     "list_webhooks": 200,
     "list_views": 200,
     "list_notifications": 200,
-    "mark_notifications_as_read": 200,
+    "mark_notifications_read": 200,
     # the plan of a request that would be refused
     "plan": 200,
 }
@@ -59,9 +59,9 @@ FORBIDDEN = {
     "list_invitations",
     "create_invitation",
     "get_tenant_usage",
-    "get_notification_preferences",
-    "update_notification_preferences",
-    "put_notification_preferences",
+    "get_preferences",
+    "update_preferences",
+    "put_preferences",
     "update_tenant",
     "put_tenant",
     "create_project",

@@ -120,8 +120,8 @@ def test_signing_out_of_the_admin_ends_the_session(browser):
     assert call(browser, "get", "/me").status_code == 401
 
 
-def test_user_without_admin_access_gets_no_session(boss):
-    body = {"email": "eve@acme.example", "password": PASSWORD}
+def test_deactivated_user_gets_no_session(boss):
+    body = {"email": "eve@acme.example", "password": PASSWORD, "is_active": False}
     assert ApiClient(token_of(boss)).post("/users", body).status_code == 201
     client = Client(SERVER_NAME="localhost")
 

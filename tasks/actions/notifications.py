@@ -21,14 +21,14 @@ def mark_as_unread(actor: Actor, notification: Notification) -> None:
     Notification.objects.filter(pk=notification.pk).mark_as_unread()
 
 
-def mark_all_as_read(actor: Actor, up_to_id: int | None = None) -> int:
+def mark_all_as_read(actor: Actor, up_to: int | None = None) -> int:
     """Mark the notifications that the actor can see as read, those with greater ids left out.
 
     Return how many were unread. One statement.
     """
     rows = Notification.objects.visible_to(actor.viewer)
-    if up_to_id is not None:
-        rows = rows.filter(pk__lte=up_to_id)
+    if up_to is not None:
+        rows = rows.filter(pk__lte=up_to)
     count: int = rows.mark_as_read()
     return count
 

@@ -41,22 +41,22 @@ def list_notifications(
 
 
 @notifications.post("/reading", response=ReadingResponse)
-def mark_notifications_as_read(request: ActorRequest, body: ReadingCreate) -> dict[str, int]:
+def mark_notifications_read(request: ActorRequest, body: ReadingCreate) -> dict[str, int]:
     """Mark all of your notifications as read, or all up to one. A repeated request changes nothing.
 
     With a token bound to projects, those about these projects.
     """
-    return {"count": actions.mark_all_as_read(request.auth, body.sent_fields().get("up_to_id"))}
+    return {"count": actions.mark_all_as_read(request.auth, body.sent_fields().get("up_to"))}
 
 
 @notifications.get("/preferences", response=PreferencesResponse)
-def get_notification_preferences(request: ActorRequest) -> NotificationPreference:
+def get_preferences(request: ActorRequest) -> NotificationPreference:
     """Get what you are notified of, and whether you get it by e-mail."""
     return actions.read_preferences(request.auth)
 
 
 @notifications.api_operation(["PATCH", "PUT"], "/preferences", response=PreferencesResponse)
-def update_notification_preferences(
+def update_preferences(
     request: ActorRequest, body: PreferencesUpdate
 ) -> NotificationPreference:
     """Change what you are notified of. PUT behaves like PATCH.
@@ -74,7 +74,7 @@ def get_notification(request: ActorRequest, notification_id: int) -> Notificatio
 
 
 @notifications.post("/{id:notification_id}/reading", response=NotificationResponse)
-def mark_notification_as_read(request: ActorRequest, notification_id: int) -> Notification:
+def mark_notification_read(request: ActorRequest, notification_id: int) -> Notification:
     """Mark a notification as read. A repeated request changes nothing."""
     notification = queries.find_notification(request.auth, notification_id)
     actions.mark_as_read(request.auth, notification)
@@ -82,7 +82,7 @@ def mark_notification_as_read(request: ActorRequest, notification_id: int) -> No
 
 
 @notifications.delete("/{id:notification_id}/reading", response=NotificationResponse)
-def mark_notification_as_unread(request: ActorRequest, notification_id: int) -> Notification:
+def mark_notification_unread(request: ActorRequest, notification_id: int) -> Notification:
     """Mark a notification as unread. A repeated request changes nothing."""
     notification = queries.find_notification(request.auth, notification_id)
     actions.mark_as_unread(request.auth, notification)

@@ -83,7 +83,8 @@ class NotificationQuerySet(TenantQuerySet["Notification"]):
 
     def forget_old(self, before: datetime) -> int:
         """Delete the notifications from before this time. Return how many."""
-        return self.filter(created_at__lt=before)._raw_delete(self.db) or 0
+        count, _ = self.filter(created_at__lt=before).delete()
+        return count
 
 
 class Notification(TenantModel):

@@ -34,6 +34,7 @@ class NotificationResponse(Out):
 
     id: RowId
     kind: NotificationKind
+    actor_id: int | None = Field(description="The id of who has caused it, or null.")
     actor: UserRef | None = Field(
         description="Who has caused it; null for what time or the system has brought."
     )
@@ -67,11 +68,11 @@ class NotificationListResponse(ListResponse[NotificationResponse]):
 class ReadingCreate(In):
     """Which notifications to mark as read: all up to one of them."""
 
-    model_config = example(up_to_id=1)
+    model_config = example(up_to=1)
 
-    up_to_id: Id | MISSING = Field(
+    up_to: Id | MISSING = Field(
         MISSING,
-        description="The newest notification to mark, so that later ones stay unread. Left out:"
+        description="The id of the newest notification to mark, so that later ones stay unread. Left out:"
         " all.",
     )
 

@@ -111,7 +111,7 @@ def test_marking_all_leaves_later_ones_unread(fixtures, as_, add):
     of_ada = add(user=fixtures.ada.user)
     bob = as_(fixtures.bob)
 
-    assert bob.post(f"{API}/reading", {"up_to_id": second.pk}).json() == {"count": 2}
+    assert bob.post(f"{API}/reading", {"up_to": second.pk}).json() == {"count": 2}
     assert ids(bob.get(f"{API}?unread=true")) == [later.pk]
     assert bob.post(f"{API}/reading", {}).json() == {"count": 1}
     assert bob.post(f"{API}/reading", {}).json() == {"count": 0}

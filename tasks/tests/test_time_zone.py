@@ -210,12 +210,12 @@ def test_clock_time_that_is_skipped_or_comes_twice_is_refused(new_york, task, cl
 def test_task_that_is_due_on_a_day_is_overdue_after_the_day_of_the_tenant(new_york, now, overdue):
     with inside(new_york.tenant):
         project = create_project(new_york, name="Apollo", key="APO")
-        create_task(new_york, project, title="x", due_on=date(2026, 12, 1))
+        create_task(new_york, project, title="x", due_on=date(2026, 12, 1), assignee=new_york.user)
 
     with time_machine.travel(at(now)):
-        cards = sign_in("root@acme.example").get("/admin/").context["cards"]
+        sections = sign_in("root@acme.example").get("/admin/").context["sections"]
 
-    assert [count for name, count, _ in cards if name == "Overdue"] == [overdue]
+    assert [s.count for s in sections if s.name == "overdue"] == [overdue]
 
 
 # ---- sort=due -----------------------------------------------------------------------------------

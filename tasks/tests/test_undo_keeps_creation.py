@@ -14,6 +14,7 @@ from tasks.actions.comments import create_comment
 from tasks.actions.members import add_member
 from tasks.actions.pages import create_page
 from tasks.actions.tags import create_tag
+from tasks.actions.views import create_view
 from tasks.models import RESOURCE_TYPES
 from tasks.tests.factories import ProjectFactory
 
@@ -30,6 +31,7 @@ PATHS = {
     "task": "/tasks",
     "comment": "/comments",
     "page": "/pages",
+    "view": "/views",
 }
 
 
@@ -45,6 +47,7 @@ def rows(fixtures):
             "task": fixtures.task,
             "comment": create_comment(fixtures.bob, fixtures.task, body="x"),
             "page": create_page(fixtures.ada, fixtures.apollo, title="p"),
+            "view": create_view(fixtures.boss, name="mine", where={"assignee": ["me"]}),
         }
     return {name: row.pk for name, row in rows.items()}
 
