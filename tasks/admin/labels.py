@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib.admin.views.autocomplete import AutocompleteJsonView
 from django.db.models import Model, QuerySet
 from django.forms import ModelChoiceField
 
 from accounts.admin.fields import RowMultipleChoiceField
+from taskflow.admin.sites import Autocomplete
 from tasks.models import Project, Tag, Task
 
 NAME_AS_VALUE = "names"  # the parameter of an autocompletion whose values are names, not ids
@@ -31,7 +31,7 @@ class LabelledMultipleChoiceField(RowMultipleChoiceField):
         return label_of(obj)
 
 
-class AutocompleteView(AutocompleteJsonView):
+class AutocompleteView(Autocomplete):
     """The rows that match what was typed into a field, named by label_of()."""
 
     def get_queryset(self) -> QuerySet[Any]:

@@ -333,6 +333,15 @@ def test_inlines_of_a_project_can_be_changed_by_its_managers_only(rights):
         assert [i.has_change_permission for i in inlines] == [is_manager] * len(inlines) != []
 
 
+def test_member_chooses_users_although_their_pages_are_closed(rights):
+    page = "autocomplete/?app_label=tasks&model_name=task&field_name=assignee&term=carl"
+
+    r = rights.get("bob", page)
+
+    assert r.status_code == 200
+    assert [row["id"] for row in r.json()["results"]] == [str(rights.fixtures.carl.user.pk)]
+
+
 def test_refusal_names_the_rule_and_what_to_do(rights):
     r = rights.get("bob", "accounts/user/")
 
