@@ -56,9 +56,7 @@ def get_preferences(request: ActorRequest) -> NotificationPreference:
 
 
 @notifications.api_operation(["PATCH", "PUT"], "/preferences", response=PreferencesResponse)
-def update_preferences(
-    request: ActorRequest, body: PreferencesUpdate
-) -> NotificationPreference:
+def update_preferences(request: ActorRequest, body: PreferencesUpdate) -> NotificationPreference:
     """Change what you are notified of. PUT behaves like PATCH.
 
     Returns 403 `email_off` for a digest if this installation sends no mail, and 409 `no_email` for

@@ -72,8 +72,8 @@ class ReadingCreate(In):
 
     up_to: Id | MISSING = Field(
         MISSING,
-        description="The id of the newest notification to mark, so that later ones stay unread. Left out:"
-        " all.",
+        description="The id of the newest notification to mark, so that later ones stay unread."
+        " Left out: all.",
     )
 
 
