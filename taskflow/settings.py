@@ -9,10 +9,8 @@ from typing import Any
 
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
-from django.templatetags.static import static
-from django.urls import reverse_lazy
 
-from taskflow import env
+from taskflow import admin_menu, env
 from taskflow.db.sqlite.files import PRIVATE_DIRECTORY, protect
 from taskflow.front.limits import DATABASE_CONNECTIONS
 from taskflow.logging import has_traceback
@@ -214,7 +212,7 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 
 STATIC_URL = "/static/"
-FAVICON = "taskflow/favicon.svg"
+FAVICON = admin_menu.FAVICON
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "taskflow.http.static_files.HashedStorage"},
@@ -294,80 +292,7 @@ MAX_FILE_BYTES = 4 * MAX_BODY_BYTES  # of a file that is imported
 FILE_PATHS = re.compile(r"/api/v1/projects/[^/]+/(imports|tasks\.csv)|/admin/import/")
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_FILE_BYTES  # taskflow/http/bodies.py enforces MAX_BODY_BYTES
 
-MENU_PAGES = {
-    "inbox": "admin_inbox",
-    "usage": "admin_usage",
-}  # entries of the menu that are no list of a model
-MENU_BADGES = {"inbox": {"badge": "tasks.admin.notifications.show_badge"}}
-UNFOLD = {
-    "SITE_TITLE": "TaskFlow",
-    "SITE_HEADER": "TaskFlow",
-    "SITE_SYMBOL": "task_alt",
-    "SITE_FAVICONS": [
-        {"rel": "icon", "type": "image/svg+xml", "href": lambda request: static(FAVICON)},
-    ],
-    "STYLES": [
-        lambda request: static("taskflow/accessibility.css"),
-        lambda request: static("tasks/task_page.css"),
-    ],
-    "SCRIPTS": [
-        lambda request: static("taskflow/accessibility.js"),
-        lambda request: static("tasks/shortcuts.js"),
-    ],
-    "SHOW_HISTORY": True,
-    "ACCOUNT": {
-        "navigation": [{"title": "My account", "link": reverse_lazy("admin_account")}],
-    },
-    "SHOW_VIEW_ON_SITE": False,
-    "ENVIRONMENT": "accounts.admin.recorded.show_tenant_badge",
-    "DASHBOARD_CALLBACK": "tasks.admin.home.page.build_home",
-    "COMMAND": {"search_callback": "tasks.admin.command.find_results"},
-    "SIDEBAR": {
-        "show_search": True,
-        "command_search": True,
-        "navigation": [
-            {
-                "title": title,
-                "separator": True,
-                "items": [
-                    {
-                        "title": name,
-                        "icon": icon,
-                        "link": reverse_lazy(MENU_PAGES.get(view, f"admin:{view}_changelist")),
-                    }
-                    | MENU_BADGES.get(view, {})
-                    for name, icon, view in items
-                ],
-            }
-            for title, items in {
-                "Work": [
-                    ("Inbox", "notifications", "inbox"),
-                    ("Projects", "folder", "tasks_project"),
-                    ("Tasks", "task_alt", "tasks_task"),
-                    ("Who works on what", "bolt", "tasks_claim"),
-                    ("Views", "bookmark", "tasks_view"),
-                    ("Comments", "chat", "tasks_comment"),
-                    ("Pages", "description", "tasks_page"),
-                    ("Tags", "sell", "tasks_tag"),
-                    ("Members", "group", "tasks_projectmember"),
-                    ("Trash", "delete", "tasks_trash"),
-                ],
-                "People": [
-                    ("Users", "person", "accounts_user"),
-                    ("Invitations", "mail", "tasks_invitation"),
-                    ("Tokens", "key", "accounts_apitoken"),
-                ],
-                "Record": [
-                    ("Events", "history", "audit_event"),
-                    ("Webhooks", "webhook", "tasks_webhook"),
-                    ("Deliveries", "outbox", "tasks_delivery"),
-                    ("Tenants", "domain", "accounts_tenant"),
-                    ("Usage", "data_usage", "usage"),
-                ],
-            }.items()
-        ],
-    },
-}
+UNFOLD = admin_menu.UNFOLD
 
 # The port for /metrics, /livez and /readyz; 0 for none.
 PROBE_PORT = env.read_integer("TASKFLOW_PROBE_PORT", default=0, maximum=65_535)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from accounts.limits import AttemptCounter
+from accounts.models.idempotency_records import IdempotencyRecord
 from accounts.models.mail_tokens import MailPurpose, MailToken
 from accounts.models.second_factors import RecoveryCode, SecondFactor, find_second_factor
 from accounts.models.sessions import Session
+from accounts.models.tokens import ApiToken
 from accounts.models.users import (
     HANDLE,
     PLATFORM,
     RESERVED_HANDLES,
     SUBDOMAIN,
-    ApiToken,
-    IdempotencyRecord,
     Tenant,
     User,
     UserKind,

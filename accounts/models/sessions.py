@@ -10,7 +10,8 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
-from accounts.models.users import ApiToken, User
+from accounts.models.tokens import ApiToken
+from accounts.models.users import User
 from taskflow.db.creation_time import CreationTime
 from taskflow.tenancy import TenantFK, TenantManager, TenantModel, TenantQuerySet
 

@@ -1,7 +1,7 @@
 """
 The admin classes of Unfold that the admin modules of the apps use.
 
-To go back to Django's own admin, change this file and UNFOLD in the settings.
+To go back to Django's own admin, change this file and taskflow/admin_menu.py.
 """
 
 from __future__ import annotations

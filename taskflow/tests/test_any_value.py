@@ -10,7 +10,8 @@ import pytest
 from taskflow.tests.contract import api_document
 from taskflow.tests.test_dry_run import BODIES, filled
 from taskflow.tests.test_dry_run import ids as ids  # a fixture
-from tasks.schemas.tasks import TaskUpdate, TaskWhere
+from tasks.schemas.task_filters import TaskWhere
+from tasks.schemas.tasks import TaskUpdate
 
 pytestmark = pytest.mark.slow
 

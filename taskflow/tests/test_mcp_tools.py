@@ -14,7 +14,8 @@ from taskflow.mcp.tools import TOOLS
 from taskflow.tenancy import inside
 from taskflow.tests.mcp_client import McpClient, new_key
 from tasks.models import Comment, Task
-from tasks.schemas.tasks import TaskCreate, TaskFilters, TaskUpdate
+from tasks.schemas.task_filters import TaskFilters
+from tasks.schemas.tasks import TaskCreate, TaskUpdate
 
 CHARACTERS_PER_TOKEN = 4
 MAX_TOKENS_OF_THE_LIST = 4000

@@ -10,7 +10,7 @@ from taskflow.http.errors import Invalid
 from taskflow.http.parsing import check_values
 from taskflow.http.schema import In
 from taskflow.tests.contract import api_document
-from tasks.schemas.tasks import TaskWhere
+from tasks.schemas.task_filters import TaskWhere
 
 pytestmark = pytest.mark.one_database
 

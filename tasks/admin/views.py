@@ -25,7 +25,7 @@ from tasks.admin.addresses import list_address, write_stored_where
 from tasks.admin.where import describe_where
 from tasks.models import View
 from tasks.rules import require_view_owner
-from tasks.schemas.tasks import TaskWhere
+from tasks.schemas.task_filters import TaskWhere
 from tasks.schemas.views import ViewCreate, dump_where, read_view_where
 
 WHERE_HELP = _(

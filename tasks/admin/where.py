@@ -23,7 +23,7 @@ from tasks.admin.addresses import WHERE, list_address_of
 from tasks.models import Task
 from tasks.queries.conditions import apply_filters
 from tasks.queries.filters import leave_out_archived, read_filters
-from tasks.schemas.tasks import TaskWhere
+from tasks.schemas.task_filters import TaskWhere
 
 LABELS = {  # of the filters whose names are not their words
     "q": _("words"),

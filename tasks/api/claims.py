@@ -43,7 +43,7 @@ from tasks.schemas.claims import (
     GrantedClaims,
     HeartbeatResponse,
 )
-from tasks.schemas.tasks import TaskWhere
+from tasks.schemas.task_filters import TaskWhere
 
 claims = Router(tags=["Claims"])
 WHERE_POINTER = "#/where/"

@@ -25,7 +25,7 @@ from tasks.schemas.csv import (
     ImportResult,
     ProfileOptions,
 )
-from tasks.schemas.tasks import TaskWhere
+from tasks.schemas.task_filters import TaskWhere
 
 csv_files = Router(tags=["Projects"])
 # `binary`, because generated clients send files only for this format.

@@ -44,7 +44,8 @@ from tasks.queries.lookup import (
 from tasks.queries.trash import count_deleted
 from tasks.queries.views import load_view
 from tasks.schemas.comments import MAX_RECENT_COMMENTS
-from tasks.schemas.tasks import TaskParams, TaskWhere
+from tasks.schemas.task_filters import TaskWhere
+from tasks.schemas.tasks import TaskParams
 from tasks.schemas.trash import DeletedRows, Deletion
 
 

@@ -21,12 +21,12 @@ from tasks.queries.lookup import find_task
 from tasks.queries.references import References, resolve
 from tasks.schemas.bulk import TaskBulk, TaskBulkResponse
 from tasks.schemas.task_counts import TaskCountFilters, TaskCountsResponse
+from tasks.schemas.task_filters import TaskFilters
 from tasks.schemas.tasks import (
     Forced,
     TaskAssignment,
     TaskCompletion,
     TaskCreate,
-    TaskFilters,
     TaskListResponse,
     TaskMove,
     TaskParams,

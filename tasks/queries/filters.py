@@ -46,7 +46,7 @@ from tasks.queries.search import build_condition, build_exclusions, read_query
 from tasks.queries.views import VIEW, add_view_filters, load_view, refuse_view
 
 if TYPE_CHECKING:
-    from tasks.schemas.tasks import TaskWhere
+    from tasks.schemas.task_filters import TaskWhere
 
 # The columns to sort by, by the names that the parameter `sort` accepts.
 T = TypeVar("T")

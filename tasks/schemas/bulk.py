@@ -21,6 +21,7 @@ from taskflow.http.schema import In, Out, example
 from taskflow.http.validation import problem_of_validation
 from tasks.models.tasks import MAX_TAGS
 from tasks.schemas.tags import StoredTagName, TagName
+from tasks.schemas.task_filters import TaskWhere
 from tasks.schemas.tasks import (
     Assignee,
     AssigneeId,
@@ -29,7 +30,6 @@ from tasks.schemas.tasks import (
     TaskMove,
     TaskResponse,
     TaskUpdate,
-    TaskWhere,
 )
 
 MAX_OPERATIONS = 500

@@ -23,7 +23,8 @@ from tasks.models.claims import (
 )
 from tasks.queries.claimable import MAX_COUNT
 from tasks.schemas.comments import Body
-from tasks.schemas.tasks import TaskResponse, TaskWhere
+from tasks.schemas.task_filters import TaskWhere
+from tasks.schemas.tasks import TaskResponse
 
 MAX_WAIT = 25  # seconds
 MAX_CONTEXT_TEXT = 2000  # characters of a text in the context of a claim

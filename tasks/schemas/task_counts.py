@@ -9,7 +9,7 @@ from pydantic import Field
 from accounts.schemas.users import UserRef
 from taskflow.http.schema import Out, RowId
 from tasks.models import Outcome, Priority, Status
-from tasks.schemas.tasks import TaskWhere
+from tasks.schemas.task_filters import TaskWhere
 
 MAX_GROUPS = 200  # in one response
 

@@ -29,7 +29,7 @@ from taskflow.http.schema import (
 )
 from tasks.models.views import MAX_SORT, MAX_VIEW_NAME, BoardGrouping, Layout
 from tasks.queries.filters import TASK_SORTS, read_filters
-from tasks.schemas.tasks import TaskWhere
+from tasks.schemas.task_filters import TaskWhere
 
 # Filters whose values name rows. Stored ids would name other rows after an import.
 WHERE_POINTER = "#/where/"  # in a body with a view

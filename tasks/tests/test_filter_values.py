@@ -24,7 +24,7 @@ from tasks.schemas.projects import ProjectFilters
 from tasks.schemas.search import SearchFilters
 from tasks.schemas.tags import TagFilters
 from tasks.schemas.task_counts import TaskCountFilters
-from tasks.schemas.tasks import TaskFilters, TaskWhere
+from tasks.schemas.task_filters import TaskFilters, TaskWhere
 from tasks.schemas.trash import TrashFilters
 from tasks.schemas.webhooks import DeliveryFilters
 

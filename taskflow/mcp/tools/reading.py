@@ -11,7 +11,7 @@ from tasks.api.lines import quote
 from tasks.models import Priority, Project, Status
 from tasks.queries.lookup import find_rows
 from tasks.schemas.search import SearchKind
-from tasks.schemas.tasks import TaskFilters
+from tasks.schemas.task_filters import TaskFilters
 
 # What find_tasks chooses itself, and a filter whose values are objects.
 NOT_OFFERED = {"fields", "format", "include", "skip", "metadata", "metadata_not"}
