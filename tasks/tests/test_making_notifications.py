@@ -115,7 +115,7 @@ def test_end_of_a_claim_notifies_who_has_the_task_then(fixtures, as_, read, outc
     with inside(fixtures.acme):
         Task.objects.filter(pk=fixtures.task.pk).update(assignee=None)
     claim = bot.post(f"{API}/claims", {"task": "APO-1"}).json()["data"][0]
-    with inside(fixtures.acme):  # as if it had been hers before
+    with inside(fixtures.acme):  # as if the row had belonged to Ada before
         claims = Task._meta.apps.get_model("tasks", "claim").objects
         claims.filter(pk=claim["id"]).update(assignee_before=fixtures.ada.user)
     read()

@@ -232,7 +232,7 @@ def test_refused_comment_keeps_the_typed_text(rows, client, body):
 def test_own_comment_is_changed_and_another_one_is_not(rows, client):
     with inside(rows.root.tenant):
         own = create_comment(rows.root, rows.task, body="Mine")
-        other = create_comment(rows.ada, rows.task, body="Hers")
+        other = create_comment(rows.ada, rows.task, body="Of the other")
     form = client.get(address(rows.task, "comments") + f"?edit={own.pk}").content.decode()
     assert 'id="edited-comment"' in form
     assert (
@@ -250,7 +250,7 @@ def test_own_comment_is_changed_and_another_one_is_not(rows, client):
 
     assert (changed.status_code, refused.status_code) == (302, 422)
     assert "Only the author of a comment may change it." in refused.content.decode()
-    assert rows.comments() == ["Mine, anew", "Hers"]
+    assert rows.comments() == ["Mine, anew", "Of the other"]
 
 
 def test_edit_of_a_comment_that_was_changed_meanwhile_is_refused(rows, client):
@@ -269,7 +269,7 @@ def test_edit_of_a_comment_that_was_changed_meanwhile_is_refused(rows, client):
 
 def test_comment_is_deleted_to_the_trash(rows, client):
     with inside(rows.root.tenant):
-        comment = create_comment(rows.ada, rows.task, body="Hers")
+        comment = create_comment(rows.ada, rows.task, body="Of the other")
 
     client.post(address(rows.task, "comments"), {"do": "delete", "comment": comment.pk})
 

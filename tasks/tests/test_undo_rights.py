@@ -265,7 +265,7 @@ def test_events_of_another_user_with_the_same_request_id_are_not_selected(place,
         edit_task(place)
     eve = place.client("eve")
     headers = {"X-Request-Id": R1}
-    hers = eve.post("/projects", {"name": "Hers"}, headers=headers).json()["id"]
+    of_eve = eve.post("/projects", {"name": "Of the other"}, headers=headers).json()["id"]
     carl = place.client("carl")
     carl.patch("/tasks/APO-1", {"priority": "high"}, headers=headers)
     carl.patch("/projects/APO", {"name": "Renamed"}, headers=headers)
@@ -275,7 +275,7 @@ def test_events_of_another_user_with_the_same_request_id_are_not_selected(place,
     assert (done.status_code, len(done.json()["undone"])) == (200, 1)
     task = carl.get("/tasks/APO-1").json()
     assert (task["title"], task["priority"]) == ("Launch", "high")
-    assert eve.get(f"/projects/{hers}").status_code == 200
+    assert eve.get(f"/projects/{of_eve}").status_code == 200
 
 
 def test_actor_with_request_id_selects_events_of_that_user(place):
@@ -392,7 +392,7 @@ def test_invisible_events_get_the_same_response_as_missing_ones(place, events):
         update_tag(fixtures.boss, create_tag(fixtures.boss, name="a"), name="b")
     place.client("boss").patch(f"/users/{fixtures.eve.user.pk}", {"full_name": "N"})
     place.client("boss").patch("/tenant", {"name": "N"})
-    place.client("ada").post("/tokens", {"name": "hers"})
+    place.client("ada").post("/tokens", {"name": "of_eve"})
     mine = {e.pk for e in events(fixtures.acme, actor=fixtures.bob.user)}
     shown = {
         e.pk

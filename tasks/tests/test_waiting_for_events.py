@@ -386,7 +386,7 @@ def test_role_distinguishes_readers(server, fixtures, runs):
 
 @pytest.mark.django_db(transaction=True)
 def test_token_that_another_user_has_created_shows_what_both_see(server, fixtures, runs):
-    """Eve is a member of nothing, so her token for an agent shows nothing."""
+    """Eve is a member of nothing, so a token that Eve creates for an agent shows nothing."""
     with inside(fixtures.acme):
         row, token = ApiTokenFactory(actor=fixtures.bot, scope=TokenScope.READ)
         ApiToken.objects.filter(pk=row.pk).update(issued_by=fixtures.eve.user)
