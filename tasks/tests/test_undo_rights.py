@@ -392,7 +392,7 @@ def test_invisible_events_get_the_same_response_as_missing_ones(place, events):
         update_tag(fixtures.boss, create_tag(fixtures.boss, name="a"), name="b")
     place.client("boss").patch(f"/users/{fixtures.eve.user.pk}", {"full_name": "N"})
     place.client("boss").patch("/tenant", {"name": "N"})
-    place.client("ada").post("/tokens", {"name": "of_eve"})
+    place.client("ada").post("/tokens", {"name": "second"})
     mine = {e.pk for e in events(fixtures.acme, actor=fixtures.bob.user)}
     shown = {
         e.pk
