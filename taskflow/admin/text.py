@@ -20,10 +20,10 @@ from taskflow.http.schema import is_unstorable
 ADMIN = "/admin/"
 ONE_BYTE_EACH = "latin-1"  # maps each byte to a character, so that the bytes can be restored
 MAX_LENGTH = 500  # characters of a value in a URL: of searches, filters, orders and pages
-# Characters of a value that contains others: the filters of the list to return to, and what a form
-# proposes, such as ids of rows.
+# Characters of a value that contains others: the filters of the list to return to, those of the API
+# for a list of tasks, and what a form proposes, such as ids of rows.
 MAX_LENGTH_OF_SEVERAL = 8000
-FILTERS_OF_LIST = "_changelist_filters"
+PARAMETERS_OF_SEVERAL = frozenset({"_changelist_filters", "where"})
 FORM_PAGES = ("/add/", "/change/")
 TOO_LONG = (
     "The value of “%s” in the URL has more than %d characters. Nothing was changed. Shorten it and"
@@ -55,7 +55,8 @@ def find_refusal(request: Request) -> str | None:
         return REFUSAL
     is_form = request.path.endswith(FORM_PAGES)
     for name, values in request.GET.lists():
-        limit = MAX_LENGTH_OF_SEVERAL if is_form or name == FILTERS_OF_LIST else MAX_LENGTH
+        has_several = is_form or name in PARAMETERS_OF_SEVERAL
+        limit = MAX_LENGTH_OF_SEVERAL if has_several else MAX_LENGTH
         if max(map(len, (name, *values))) > limit:
             return TOO_LONG % (name[:MAX_LENGTH], limit)
     return None

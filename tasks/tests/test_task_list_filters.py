@@ -9,10 +9,13 @@ import pytest
 from django.utils import timezone
 
 from conftest import sign_in_browser
+from taskflow.http.filtering import MAX_VALUES_PER_FILTER
 from taskflow.tenancy import inside
 from tasks.actions.projects import create_project
-from tasks.admin.addresses import list_address, list_address_of
+from tasks.admin.addresses import list_address, list_address_of, write_where
+from tasks.admin.tabs import layout_address
 from tasks.changes.tasks import complete_task, create_task
+from tasks.models.views import Layout
 
 pytestmark = pytest.mark.one_database
 
@@ -166,3 +169,11 @@ def test_address_of_no_filters_is_the_whole_list():
     assert list_address(assignee="me", overdue=True) == (
         "/admin/tasks/task/?where=assignee%3Dme%26overdue%3Dtrue"
     )
+
+
+def test_list_board_and_calendar_open_with_as_many_values_as_a_filter_takes(browser):
+    references = [f"reference {number:07}" for number in range(MAX_VALUES_PER_FILTER)]
+    where = write_where({"external_ref": references})
+
+    for layout in Layout:
+        assert browser.get(layout_address(layout, where)).status_code == 200
