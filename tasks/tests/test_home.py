@@ -143,6 +143,19 @@ def test_mentions_and_events_lead_to_their_tasks(work):
         assert open_browser(work.bob).get(subject).status_code == 200
 
 
+def test_mention_in_the_description_of_a_project_leads_to_the_project(work):
+    with inside(work.acme):
+        mention = Notification(user=work.bob.user, kind=NotificationKind.MENTIONED,
+                               actor=work.ada.user, project=work.apollo)  # fmt: skip
+        Notification.objects.add([mention])
+
+    page = open_browser(work.bob).get(HOME).content.decode()
+
+    mentions = page.partition('id="home-mentions"')[2].partition("</section>")[0]
+    assert f'href="/admin/tasks/project/{work.apollo.pk}/change/"' in mentions
+    assert "Apollo" in mentions
+
+
 def test_person_without_a_project_is_led_to_one(work):
     page = open_browser(work.eve).get(HOME).content.decode()
 

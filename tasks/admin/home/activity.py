@@ -57,7 +57,7 @@ def load_mentions(actor: Actor) -> list[Notification]:
     """Return the latest unread mentions of the actor, about what the actor can see. One query."""
     rows = Notification.objects.visible_to(actor.viewer).unread()
     rows = rows.filter(kind=NotificationKind.MENTIONED).order_by("-pk")
-    return list(rows.select_related("task__project", "page", "actor")[:SHOWN_MENTIONS])
+    return list(rows.select_related("task__project", "page", "project", "actor")[:SHOWN_MENTIONS])
 
 
 def load_feed(actor: Actor) -> list[FeedEntry]:
