@@ -26,6 +26,7 @@ from taskflow.audit.event_log import capture_events
 from taskflow.audit.history import HistoryEntry, read_history
 from taskflow.audit.models import Event
 from taskflow.http.errors import Problem
+from taskflow.http.unavailable import Contended
 from tasks.actions.undo.undoing import UndoResult, undo
 from tasks.admin.subjects import RowKey, find_subjects, show_subject
 from tasks.models import Project
@@ -95,6 +96,8 @@ class UndoForm(forms.Form):
             body |= {"request_id": values["request_id"], "actor": values.get("actor") or "me"}
         elif values.get("since"):
             body |= {"since": values["since"].isoformat(), "actor": values.get("actor") or "me"}
+            if values.get("until"):
+                body["until"] = values["until"].isoformat()
             if values.get("project"):
                 body["project"] = str(values["project"].pk)
         try:
@@ -154,6 +157,8 @@ class EventAdminWithUndo(events.EventAdmin):
                     messages.success(request, f"{len(result.event_ids)} changes were undone.")
                     return HttpResponseRedirect(reverse("admin:audit_event_changelist"))
                 plan = _describe_plan(get_actor(request), result, entries)
+            except Contended:  # the whole request is answered again
+                raise
             except (Problem, IntegrityError) as error:
                 refusal = to_problem(error)
         context = {
@@ -218,7 +223,7 @@ def _limit_to_plan(form: UndoForm) -> UndoRequest:
     undo_request: UndoRequest = form.cleaned_data["undo_request"]
     if "since" not in undo_request.model_fields_set:
         return undo_request
-    until = form.cleaned_data["until"] or timezone.now()
+    until = undo_request.sent_fields().get("until") or timezone.now()
     data: Any = form.data  # request.POST, which is immutable
     form.data = {**data.dict(), "until": until.isoformat()}
     return undo_request.model_copy(update={"until": until})

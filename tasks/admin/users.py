@@ -19,6 +19,7 @@ from accounts.admin.recorded import get_actor
 from accounts.models import User, UserKind
 from taskflow.admin.site import Select, action
 from taskflow.http.errors import Problem
+from taskflow.http.unavailable import Contended
 from tasks.actions.offboarding import Offboarding, offboard_user
 
 admin.site.unregister(User)
@@ -69,6 +70,8 @@ class UserAdminWithOffboarding(users.UserAdmin):
                 with transaction.atomic():
                     self._offboard(request, user, form.cleaned_data)
                 return HttpResponseRedirect(reverse("admin:accounts_user_change", args=[user.pk]))
+            except Contended:  # the whole request is answered again
+                raise
             except Problem as problem:
                 details = ", ".join(str(e["detail"]) for e in problem.errors)
                 form.add_error(None, f"{problem.detail} {details}".strip())

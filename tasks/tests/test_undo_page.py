@@ -1,0 +1,66 @@
+"""What the page that undoes events refuses, and what pages do when transactions collide."""
+
+from __future__ import annotations
+
+import pytest
+
+from taskflow.audit.models import Event
+from taskflow.http.unavailable import Contended
+from taskflow.tenancy import inside
+from tasks.admin import undo
+from tasks.admin import users as offboarding
+from tasks.changes.tasks import update_task
+from tasks.tests.test_task_page import client, rows
+
+pytestmark = pytest.mark.one_database
+__all__ = ["client", "rows"]
+UNDO = "/admin/audit/event/undo/"
+
+
+@pytest.mark.parametrize("until", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+def test_end_that_cannot_be_stored_is_refused(client, until):
+    r = client.post(UNDO, {"since": "2026-01-01 00:00", "until": until})
+
+    assert r.status_code == 200
+    assert r.context["form"].non_field_errors() == ["Enter a request id, or a user and a time."]
+
+
+@pytest.fixture
+def fail_once(monkeypatch):
+    """Let the first call of a function of a module fail, as one that a deadlock ends."""
+
+    def change(module, name):
+        act, calls = getattr(module, name), []
+
+        def call(*args, **kwargs):
+            calls.append(args)
+            if len(calls) == 1:
+                raise Contended
+            return act(*args, **kwargs)
+
+        monkeypatch.setattr(module, name, call)
+        return calls
+
+    return change
+
+
+def test_contended_undo_is_run_again(rows, client, fail_once):
+    with inside(rows.root.tenant):
+        update_task(rows.ada, rows.task, priority="high")
+        event = Event.objects.get(verb="changed")
+    calls = fail_once(undo, "undo")
+
+    r = client.post(UNDO, {"event_ids": event.pk})
+
+    assert (r.context["refusal"], len(calls)) == (None, 2)
+
+
+def test_contended_offboarding_is_run_again(rows, client, fail_once):
+    calls = fail_once(offboarding, "offboard_user")
+
+    r = client.post(
+        f"/admin/accounts/user/{rows.ada.user.pk}/offboarding/",
+        {"hand_over_to": rows.root.user.pk},
+    )
+
+    assert (r.status_code, len(calls)) == (302, 2)
