@@ -119,7 +119,7 @@ def enrol(request: HttpRequest) -> HttpResponse:
             form.add_error("otp", WRONG_CODE)
         else:
             return show_recovery_codes(request, codes, complete(request, user))
-    if factor is None and request.method == "GET":
+    if factor is None and request.method != "POST":
         return show(request, "admin/begin_enrolment.html", "Second factor", AccountForm())
     enrolment = actions.build_enrolment(actor, factor) if factor else actions.begin_enrolment(actor)
     if factor is None:

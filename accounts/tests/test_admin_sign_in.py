@@ -155,6 +155,9 @@ def test_required_second_factor_is_enrolled_before_anything_else(boss, browser):
     assert browser.get("/admin/login/code/").url == "/admin/login/", "there is no code yet"
     browser.post("/admin/login/", FORM)
     assert browser.get("/admin/login/enrolment/").status_code == 200
+    assert browser.head("/admin/login/enrolment/").status_code == 200
+    with inside(boss.tenant):
+        assert not SecondFactor.objects.exists(), "looking at the page begins nothing"
     page = browser.post("/admin/login/enrolment/").content.decode()
     assert "<svg" in page
     secret = re.search(r">([A-Z2-7]{32})<", page)[1]
