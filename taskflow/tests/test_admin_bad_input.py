@@ -187,6 +187,7 @@ def test_bad_value_in_other_admin_pages_is_no_server_error(staff_client, bad):
     pages += [
         f"r/{value or 'x'}/1/",
         f"r/1/{value or 'x'}/",
+        f"accounts/user/{value or 'x'}/offboard/",
         f"audit/event/undo/?event_ids={value}",
     ]
     pages += [f"audit/event/undo/?{name}={value}" for name in ("actor", "project", "since")]

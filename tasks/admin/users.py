@@ -7,7 +7,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -18,6 +18,7 @@ from accounts.admin.fields import FormValues, set_messages
 from accounts.admin.recorded import get_actor
 from accounts.models import User, UserKind
 from taskflow.admin.site import Select, action
+from taskflow.http.converters import is_id
 from taskflow.http.errors import Problem
 from taskflow.http.unavailable import Contended
 from tasks.actions.offboarding import Offboarding, offboard_user
@@ -59,7 +60,9 @@ class UserAdminWithOffboarding(users.UserAdmin):
         return HttpResponseRedirect(reverse("admin:tasks_invitation_add"))
 
     @action(description="Offboard")
-    def offboard(self, request: HttpRequest, object_id: int) -> HttpResponse:
+    def offboard(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        if not is_id(object_id):
+            raise Http404
         return HttpResponseRedirect(reverse("admin:accounts_user_offboarding", args=[object_id]))
 
     def offboarding_view(self, request: HttpRequest, user_id: int) -> HttpResponse:
