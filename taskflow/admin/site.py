@@ -180,7 +180,7 @@ class ModelAdmin(UnfoldModelAdmin):
         self, request: HttpRequest, item: FilterItem, name: str, value: str
     ) -> bool:
         if isinstance(item, type) and issubclass(item, TextFilter):
-            return True
+            return bool(value.strip())
         if isinstance(item, type) and issubclass(item, SimpleListFilter):
             choices = item(request, {}, self.model, self).lookup_choices
             return value in {str(choice) for choice, _label in choices}

@@ -25,7 +25,7 @@ from tasks.actions.tags import create_tag
 from tasks.actions.webhooks import create_webhook, ping
 from tasks.changes.tasks import create_task, delete_task
 from tasks.export.sequences import set_sequences
-from tasks.models import Comment, Page, Project, ProjectMember, Tag, Task
+from tasks.models import Comment, Notification, Page, Project, ProjectMember, Tag, Task
 from tasks.models.claims import Claim
 from tasks.models.deliveries import Delivery
 from tasks.models.invitations import Invitation
@@ -88,8 +88,15 @@ def create_rows(owner: Actor, staff: Actor, key: str) -> Ids:
         rows |= {"free": free, "webhook": webhook, "delivery": ping(owner, webhook)}
         rows |= {"claim": ClaimFactory(actor=owner, project=project)}
         rows |= {"view": ViewFactory(actor=owner, name=f"{MARKER} view")}
+        rows |= {"notification": create_notification(owner, task)}
         rows |= create_account_rows(owner, staff)
         return {name: row.pk for name, row in rows.items()} | {"key": key, "task_key": f"{key}-1"}
+
+
+def create_notification(owner: Actor, task: Task) -> Notification:
+    """Create a notification of the owner about the task."""
+    Notification.objects.add([Notification(user=owner.user, kind="assigned", task=task)])
+    return Notification.objects.order_by("pk").last()
 
 
 def create_account_rows(owner: Actor, staff: Actor) -> dict[str, Any]:

@@ -150,7 +150,7 @@ ADMIN_MESSAGES = [
     (Task, "assignee", "x", "Choose a value of the list."),
     (Task, "blockers", "x", "Choose values of the list."),
     (Task, "blocks", "x", "Choose values of the list."),
-    (Task, "due_at_0", "tomorrow", "Enter a day that exists, such as 2026-01-31, and a time such as 09:00."),
+    (Task, "due_at", "tomorrow", "Enter a day that exists, such as 2026-01-31, and a time such as 09:00."),
     (Task, "metadata", '{"a": 1,}', "The JSON is wrong at line 1, column 9: a name in double quotes is missing."),
     (Task, "metadata", '{"a": 1, "a": 2}', "An object has the name “a” twice. Send it once."),
     (Task, "metadata", "[1]", '“metadata” must be a JSON object, as in {"a": 1}, not a list.'),
@@ -167,7 +167,8 @@ ADMIN_MESSAGES = [
 def test_admin_form_says_what_to_do_about_a_bad_value(staff_client, model, field, value, sentence):
     address = f"{list_of(model)}add/"
 
-    r = staff_client.post(address, fields_of(staff_client, address) | {field: value})
+    sent = {"due_at_0": value} if field == "due_at" else {field: value}  # a day and a time
+    r = staff_client.post(address, fields_of(staff_client, address) | sent)
 
     assert r.context["adminform"].form.errors[field] == [sentence]
 

@@ -137,7 +137,7 @@ def compare(client, make, foreign, where):
         response = send(client, method, url, body, headers)
         assert response.status_code < 500, (where, response.content)
         assert_shows_nothing_foreign(response, where)
-        results.append(described(response, values.values()))
+        results.append(described(response, [*foreign.values(), *absent.values()]))
     assert results[0] == results[1], where
 
 

@@ -79,7 +79,7 @@ def test_unexpected_exception_is_logged_with_one_traceback_and_the_request_id(
 ):
     monkeypatch.setattr(task_api, "task_response", lambda *a: 1 / 0)
 
-    r = ApiClient(token_of(fixtures.ada)).get("/tasks/1")
+    r = ApiClient(token_of(fixtures.ada)).get(f"/tasks/{fixtures.task.pk}")
 
     (traced,) = [line for line in lines() if "trace" in line]
     assert traced["level"] == "error"
@@ -91,7 +91,7 @@ def test_control_characters_in_a_request_cannot_forge_log_lines(fixtures, lines)
     text = token_of(fixtures.ada)
 
     ApiClient(text).get("/tasks/a%0A%7B%22level%22%3A%22fake%22%7D")
-    ApiClient(text).get("/tasks/1", headers={"X-Request-Id": 'x","level":"fake'})
+    ApiClient(text).get(f"/tasks/{fixtures.task.pk}", headers={"X-Request-Id": 'x","level":"fake'})
 
     assert [line["level"] for line in lines()] == ["info", "info"]
 
@@ -202,7 +202,7 @@ def test_secret_is_in_no_line_wherever_it_is_sent(fixtures, lines, monkeypatch, 
         pytest.skip("paths and request ids are logged, and only tokens can be recognized in them")
     client = ApiClient(token_of(fixtures.ada))
     monkeypatch.setattr(task_api, "updated_response", lambda *a, **k: 1 / 0)
-    path = f"/tasks/{secret}" if place == "path" else "/tasks/1"
+    path = f"/tasks/{secret}" if place == "path" else f"/tasks/{fixtures.task.pk}"
     query = f"?title={secret}" if place == "query" else ""
     body = {"title": secret, secret: secret} if place == "body" else {"title": "x"}
     names = ["Authorization", "Cookie", "X-Reason", "X-On-Behalf-Of", "If-Match", "Idempotency-Key"]
@@ -244,7 +244,7 @@ def test_log_lines_contain_no_secrets(fixtures, lines, monkeypatch):
     client.post("/auth/login", {"email": "ada@acme.example", "password": "hunter2-secret"})
     client.get("/tasks?tag=hunter2-secret")
     monkeypatch.setattr(task_api, "updated_response", lambda *a, **k: 1 / 0)
-    client.patch("/tasks/1", {"title": "hunter2-secret"})
+    client.patch(f"/tasks/{fixtures.task.pk}", {"title": "hunter2-secret"})
 
     written = json.dumps(lines())
 

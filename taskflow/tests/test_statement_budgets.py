@@ -124,8 +124,8 @@ BUDGETS = [
     Budget("list_views", others.list_views, (3, 5), 2, 2),
     Budget("get_view", others.get_view, ONCE, 2, 2),
     Budget("create_view", others.create_view, ONCE, 4, 4),  # the assignee of its filters
-    Budget("update_view", others.update_view, ONCE, 5, 5),
-    Budget("delete_view", others.delete_view, ONCE, 5, 5),
+    Budget("update_view", others.update_view, ONCE, 6, 6),
+    Budget("delete_view", others.delete_view, ONCE, 7, 7),
     Budget("list_tasks", others.list_tasks_of_a_view, (2, 5), 4, 4),  # view, its order, page
     Budget("list_comments", others.list_comments, (3, 5), 2, 2),
     Budget("get_comment", others.get_comment, ONCE, 2, 2),

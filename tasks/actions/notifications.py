@@ -6,7 +6,7 @@ from accounts.actions.mails import require_mail
 from accounts.models import User
 from taskflow.audit.actor import Actor
 from taskflow.audit.values import FieldValues
-from taskflow.http.errors import Conflict, Forbidden
+from taskflow.http.errors import Conflict, Forbidden, Invalid
 from tasks.models import Notification, NotificationPreference
 from tasks.models.notifications import Digest
 
@@ -24,10 +24,14 @@ def mark_as_unread(actor: Actor, notification: Notification) -> None:
 def mark_all_as_read(actor: Actor, up_to: int | None = None) -> int:
     """Mark the notifications that the actor can see as read, those with greater ids left out.
 
-    Return how many were unread. One statement.
+    Return how many were unread. One statement, and one more with `up_to`. Raises Invalid if the
+    actor has no such notification.
     """
     rows = Notification.objects.visible_to(actor.viewer)
     if up_to is not None:
+        if not rows.filter(pk=up_to).exists():
+            sentence = f"You have no notification {up_to}. GET /notifications lists yours."
+            raise Invalid.field("up_to", sentence, "unknown_reference")
         rows = rows.filter(pk__lte=up_to)
     count: int = rows.mark_as_read()
     return count

@@ -37,10 +37,12 @@ class DayOrTimeWidget(forms.MultiWidget):
             ]
         )
 
-    def decompress(self, value: date | datetime | None) -> list[str]:
+    def decompress(self, value: date | datetime | str | None) -> list[str]:
         """Return the texts of the two inputs. A time is shown in the zone of the tenant."""
         if value is None:
             return ["", ""]
+        if isinstance(value, str):  # a day of a URL
+            return [value, ""]
         if not isinstance(value, datetime):
             return [value.isoformat(), ""]
         local = timezone.localtime(value) if timezone.is_aware(value) else value
@@ -57,6 +59,8 @@ class DayOrTimeField(forms.Field):
         super().__init__(required=False, label=label, help_text=lazy(_name_zone, str)())
 
     def clean(self, value: Any) -> date | datetime | None:
+        if value and not isinstance(value, list | tuple):  # of a URL, as in ?due_at=2026-12-01
+            value = (value, "")
         day, clock = (str(part or "").strip() for part in value or ("", ""))
         if not day and not clock:
             return super().clean(None)  # type: ignore[no-any-return]

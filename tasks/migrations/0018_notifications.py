@@ -24,6 +24,7 @@ class Migration(migrations.Migration):
                 ('read_at', models.DateTimeField(null=True)),
                 ('mailed_at', models.DateTimeField(null=True)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('tenant', taskflow.tenancy.models.TenantField(db_constraint=False)),
             ],
             options={
                 'base_manager_name': 'objects',
@@ -35,6 +36,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('cursor', models.CharField(max_length=200)),
                 ('overdue_until', models.DateTimeField()),
+                ('tenant', taskflow.tenancy.models.TenantField()),
             ],
             options={
                 'base_manager_name': 'objects',
@@ -47,6 +49,7 @@ class Migration(migrations.Migration):
                 ('digest', models.CharField(choices=[('off', 'Off'), ('daily', 'Daily'), ('weekly', 'Weekly')], default='off', max_length=6)),
                 ('muted', models.JSONField(default=list)),
                 ('digested_on', models.DateField(null=True)),
+                ('tenant', taskflow.tenancy.models.TenantField(db_constraint=False)),
             ],
             options={
                 'base_manager_name': 'objects',
@@ -87,23 +90,8 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name='notification',
-            name='tenant',
-            field=taskflow.tenancy.models.TenantField(db_constraint=False),
-        ),
-        migrations.AddField(
-            model_name='notification',
             name='user',
             field=taskflow.tenancy.models.TenantFK(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='notifications', to=settings.AUTH_USER_MODEL),
-        ),
-        migrations.AddField(
-            model_name='notificationposition',
-            name='tenant',
-            field=taskflow.tenancy.models.TenantField(),
-        ),
-        migrations.AddField(
-            model_name='notificationpreference',
-            name='tenant',
-            field=taskflow.tenancy.models.TenantField(db_constraint=False),
         ),
         migrations.AddField(
             model_name='notificationpreference',

@@ -127,7 +127,8 @@ def test_secrets_can_be_left_out(stored_fixtures):
 
     rows = [json.loads(line) for line in data.splitlines()]
     assert {r["row"]["password"] for r in rows if r.get("model") == "accounts.user"} == {"!"}
-    assert b"digest" not in data
+    tokens = [r["row"] for r in rows if r.get("model") == "accounts.apitoken"]
+    assert not any("digest" in row for row in tokens)
     wipe()
     tenant, _ = load(data)
     assert export(tenant, with_secrets=False) == data

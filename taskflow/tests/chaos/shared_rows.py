@@ -17,6 +17,7 @@ from tasks.actions.projects import create_project
 from tasks.actions.tags import create_tag
 from tasks.actions.webhooks import create_webhook, ping
 from tasks.changes.tasks import create_task, delete_task
+from tasks.models import Notification, Task
 from tasks.tests.factories import ClaimFactory, ViewFactory
 
 
@@ -47,6 +48,14 @@ def create_shared_rows(fixtures: Fixtures, name: str) -> SharedRows:
     return SharedRows(ids, actors, [token_of(a) for a in actors], [text for _, text in spare])
 
 
+def create_notifications(actors: list[Actor], task: Task) -> list[Notification]:
+    """Create a notification of each actor about the task."""
+    Notification.objects.add(
+        Notification(user=actor.user, kind="assigned", task=task) for actor in actors
+    )
+    return list(Notification.objects.filter(task=task))
+
+
 def _create_work(actors: list[Actor], name: str) -> dict[str, list[int]]:
     boss, ada, _, member = actors
     projects = [create_project(ada, name=f"{name}{n}", key=f"R{name}{n}") for n in "AB"]
@@ -75,5 +84,6 @@ def _create_work(actors: list[Actor], name: str) -> dict[str, list[int]]:
         "page": pages,
         "tag": tags,
         "view": [ViewFactory(actor=boss, is_shared=True)],
+        "notification": create_notifications([boss, ada, member], tasks[0]),
     }
     return {kind: [row.pk for row in of_kind] for kind, of_kind in rows.items()}
