@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import MISSING, Field, StrictBool, ValidationError
 
-from taskflow.db.types import MAX_ID
 from taskflow.http.fields import RowListParams
 from taskflow.http.filtering import (
     ChangeFilters,
@@ -20,16 +19,13 @@ from taskflow.http.schema import (
     DayOrTimestamp,
     ExcludedWords,
     FilterWord,
+    IdInQuery,
     SearchWords,
-    WholeNumber,
 )
 from taskflow.http.validation import problem_of_validation
 from tasks.models import Outcome, Priority, ProjectStatus, Status
 from tasks.schemas.tags import StoredTagName
 from tasks.schemas.tasks import ExternalRef
-
-# In a URL the digits, in a body the number.
-ViewId = Annotated[WholeNumber, Field(ge=1, le=MAX_ID)]
 
 
 @with_exclusions
@@ -38,7 +34,7 @@ class TaskWhere(ChangeFilters):
     them is enough. A filter whose name ends in `_not` excludes tasks: `status_not=done`.
     """
 
-    view: ViewId | MISSING = Field(
+    view: IdInQuery | MISSING = Field(
         MISSING,
         description="The id of a stored view: its filters, beside the others. GET /views.",
     )
