@@ -16,8 +16,10 @@ export RACE_SEED ?= 1
 MINUTES ?= 30
 # pytest rewrites the asserts of all tests, and stores the result for the next run.
 unexport PYTHONDONTWRITEBYTECODE
-# Which tests the test targets run. `make test-slow` sets these to the others.
+# Which tests the test targets run, and in how many processes. `make test-slow` sets these to the others,
+# of which many wait for servers.
 SPEED := not slow
+PROCESSES := 2
 ISOLATION_SPEED := not slow and not matrix
 # Only these modules, since it takes long to import all.
 ISOLATION_TESTS = $(shell grep -rl 'mark\.isolation' --include='test_*.py' taskflow accounts tasks)
@@ -49,13 +51,13 @@ wheel: runtime ## Build dist/taskflow-*.whl, which pip and pipx install
 test: test-sqlite test-postgres test-isolation ## Run the everyday tests on SQLite and on PostgreSQL 18
 
 test-slow: ## Run the tests that make test leaves out, on both databases. CASES=30: so many of each test on PostgreSQL
-	$(MAKE) --no-print-directory SPEED=slow ISOLATION_SPEED='(slow or matrix)' test
+	$(MAKE) --no-print-directory SPEED=slow PROCESSES=3 ISOLATION_SPEED='(slow or matrix)' test
 
 test-sqlite: installed ## Run the everyday tests on SQLite
-	env -u DATABASE_URL TASKFLOW_DEBUG=0 $(PYTEST) -n 2 -m '$(SPEED)'
+	env -u DATABASE_URL TASKFLOW_DEBUG=0 $(PYTEST) -n $(PROCESSES) -m '$(SPEED)'
 
 test-postgres: installed ## Run the everyday tests on PostgreSQL 18, or on TEST_DATABASE_URL
-	TASKFLOW_DEBUG=0 $(POSTGRES) $(PYTEST) -n 2 -m '$(SPEED) and not (readme or repeated)'
+	TASKFLOW_DEBUG=0 $(POSTGRES) $(PYTEST) -n $(PROCESSES) -m '$(SPEED) and not (readme or repeated)'
 
 test-isolation: installed ## Run the tests of tenant isolation with each protection alone, and as other logins
 	$(MAKE) --no-print-directory -j3 --output-sync isolation-database isolation-superuser isolation-plain
