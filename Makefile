@@ -63,7 +63,7 @@ test-isolation: installed ## Run the tests of tenant isolation with each protect
 	$(MAKE) --no-print-directory -j3 --output-sync isolation-database isolation-superuser isolation-plain
 
 isolation-database:
-	ISOLATION_SHARE=23 TASKFLOW_DEBUG=0 $(POSTGRES) $(PYTEST) -m 'isolation and $(ISOLATION_SPEED)' -p taskflow.tests.without_manager $(ISOLATION_TESTS)
+	ISOLATION_SHARE=69 TASKFLOW_DEBUG=0 $(POSTGRES) $(PYTEST) -m 'isolation and $(ISOLATION_SPEED)' -p taskflow.tests.without_manager $(ISOLATION_TESTS)
 
 isolation-superuser:
 	TASKFLOW_DEBUG=0 $(POSTGRES) --login superuser --pool $(PYTEST) -m 'isolation and $(SPEED) and not matrix' $(ISOLATION_TESTS)
