@@ -248,6 +248,15 @@ def sign_in_browser(client: Client, user: User) -> None:
     stored.save()
 
 
+@pytest.fixture
+def browser(fixtures: Fixtures, client: CheckedClient) -> CheckedClient:
+    """A browser in which the administrator of Acme is signed in to the admin."""
+    client.defaults["SERVER_NAME"] = "acme.localhost"
+    with inside(fixtures.acme):
+        sign_in_browser(client, fixtures.boss.user)
+    return client
+
+
 def hide_id(answer: object, row_id: int) -> str:
     """The answer as JSON without the id, to compare answers to requests with different ids."""
     return re.sub(rf"\b{row_id}\b", "…", json.dumps(answer, ensure_ascii=False))

@@ -404,3 +404,16 @@ def test_lists_of_a_member_cost_no_more_statements_with_more_rows(rights, assert
                        user=person(rights.fixtures.boss, f"n{count}{page[6]}").user)  # fmt: skip
         with assert_statements(count):
             browser.get(f"/admin/{page}")
+
+
+def test_operator_cannot_take_a_task_by_a_request_without_the_button(rights):
+    with inside(rights.fixtures.acme):
+        before = rights.fixtures.task.assignee_id
+    assert before is not None
+    path = f"/admin/tasks/task/{rights.fixtures.task.pk}/verb/"
+
+    r = rights.browsers["operator"].post(path, {"verb": "assign"}, follow=True)
+
+    assert "An operator has no user in the tenant" in r.content.decode()
+    with inside(rights.fixtures.acme):
+        assert Task.objects.get(pk=rights.fixtures.task.pk).assignee_id == before

@@ -24,14 +24,6 @@ BULK = "/admin/tasks/task/bulk/"
 
 
 @pytest.fixture
-def browser(fixtures, client):
-    client.defaults["SERVER_NAME"] = "acme.localhost"
-    with inside(fixtures.acme):
-        sign_in_browser(client, fixtures.boss.user)
-    return client
-
-
-@pytest.fixture
 def tasks(fixtures):
     with inside(fixtures.acme):
         return [

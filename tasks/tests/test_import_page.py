@@ -21,14 +21,6 @@ IMPORT = "/admin/import/"
 FILE = 'Summary,Assigned to,Due,Budget\n"Pack\nflags",@bob,2026-12-01,7\nSail,,,\n'
 
 
-@pytest.fixture
-def browser(fixtures, client):
-    client.defaults["SERVER_NAME"] = "acme.localhost"
-    with inside(fixtures.acme):
-        sign_in_browser(client, fixtures.boss.user)
-    return client
-
-
 def upload(browser, fixtures, content=FILE, **more):
     content = content.encode() if isinstance(content, str) else content
     file = SimpleUploadedFile("tasks.csv", content, "text/csv")

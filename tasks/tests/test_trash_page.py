@@ -20,14 +20,6 @@ TRASH = "/admin/trash/"
 
 
 @pytest.fixture
-def browser(fixtures, client):
-    client.defaults["SERVER_NAME"] = "acme.localhost"
-    with inside(fixtures.acme):
-        sign_in_browser(client, fixtures.boss.user)
-    return client
-
-
-@pytest.fixture
 def deleted(fixtures):
     """A task with a subtask, a comment and a project, deleted in this order by ada."""
     with inside(fixtures.acme):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from django.db.models import Max
 from django.urls import reverse
@@ -13,7 +11,8 @@ from taskflow.audit.actor import Actor
 from taskflow.audit.history import USERS_OF_EVENT, HistoryEntry, read_history
 from taskflow.audit.models import Event
 from taskflow.audit.visibility import select_log
-from tasks.models import Claim, Comment, Project, Task
+from tasks.admin.subjects import Subject, find_subjects
+from tasks.models import Claim
 from tasks.models.claims import is_open
 from tasks.models.notifications import Notification, NotificationKind
 
@@ -28,17 +27,9 @@ CLAIMS_AT_WORK = "at_work"  # parameter of the list of claims
 
 
 @dataclass(frozen=True)
-class Subject:
-    """The row of an event, with the page that shows it."""
-
-    name: str
-    address: str
-
-
-@dataclass(frozen=True)
 class FeedEntry:
     entry: HistoryEntry
-    subject: Subject | None  # None for what is deleted, invisible, or has no page
+    subject: Subject | None  # None for what is gone or invisible
 
 
 def load_claims(actor: Actor) -> tuple[list[Claim], str]:
@@ -63,32 +54,12 @@ def load_mentions(actor: Actor) -> list[Notification]:
 def load_feed(actor: Actor) -> list[FeedEntry]:
     """Return the latest events that the actor can see, with links to their rows.
 
-    Five queries, and one for each model that the changes refer to.
+    Two queries, one for each type of row, and one for each model that the changes refer to.
     """
     newest = Event.objects.aggregate(newest=Max("pk"))["newest"] or 0
     recent = Event.objects.filter(pk__gt=newest - EVENT_WINDOW)
     rows = select_log(actor.viewer, recent).select_related(*USERS_OF_EVENT).order_by("-pk")
     entries = read_history(actor, list(rows[:SHOWN_EVENTS]))
-    subjects = _load_subjects(actor, [entry.event for entry in entries])
-    return [FeedEntry(e, subjects.get((e.event.subject_type, e.event.subject_id))) for e in entries]
-
-
-def _load_subjects(actor: Actor, events: Sequence[Event]) -> Mapping[tuple[str, int], Subject]:
-    """Return the tasks, projects and comments of the events by type and id. At most 3 queries."""
-    subjects: dict[tuple[str, int], Subject] = {}
-    for model, related, view in (
-        (Task, "project", "admin:tasks_task_change"),
-        (Project, None, "admin:tasks_project_change"),
-        (Comment, "task__project", "admin:tasks_task_change"),
-    ):
-        name = str(model._meta.model_name)
-        ids = [event.subject_id for event in events if event.subject_type == name]
-        if not ids:
-            continue
-        rows: Any = model.objects.visible_to(actor.viewer).filter(pk__in=ids)
-        for row in rows.select_related(related) if related else rows:
-            shown = row.task if isinstance(row, Comment) else row
-            title = shown.name if isinstance(shown, Project) else shown.title
-            address = reverse(view, args=[shown.pk])
-            subjects[(name, row.pk)] = Subject(f"{shown.key} {title}", address)
-    return subjects
+    keys = [(entry.event.subject_type, entry.event.subject_id) for entry in entries]
+    subjects = find_subjects(actor, keys)
+    return [FeedEntry(e, subjects.get(key)) for e, key in zip(entries, keys, strict=True)]

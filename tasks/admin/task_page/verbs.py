@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.admin.recorded import get_actor
 from taskflow.audit.actor import Actor
-from taskflow.http.errors import Problem
+from taskflow.http.errors import Forbidden, Problem
 from tasks.admin.done import report_done
 from tasks.admin.task_page.base import find_refusal, show_refusal
 from tasks.admin.task_page.head import task_address
@@ -46,7 +46,12 @@ def start(actor: Actor, task: Task, *, force: bool) -> str:
 
 
 def assign(actor: Actor, task: Task, *, force: bool) -> str:
-    """Assign the task to the user. Return the sentence for the user."""
+    """Assign the task to the user. Return the sentence for the user.
+
+    Raises Forbidden for an operator: nobody would be the assignee.
+    """
+    if actor.member is None:
+        raise Forbidden("An operator has no user in the tenant, so no task can be assigned to you.")
     actions.assign_task(actor, task, actor.member)
     return translate("%(key)s is assigned to you.") % {"key": task.key}
 
