@@ -35,14 +35,16 @@ class Proxy:
         self.target, self.sockets = (host, port or "5432"), []
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self.accept, daemon=True).start()
+        self.accepting = threading.Thread(target=self.accept, daemon=True)
+        self.accepting.start()
 
     def accept(self):
         with suppress(OSError):  # the end
             while True:
                 client, _ = self.listener.accept()
+                self.sockets.append(client)
                 server = self.connect()
-                self.sockets += [client, server]
+                self.sockets.append(server)
                 for ends in ((client, server), (server, client)):
                     threading.Thread(target=self.pass_on, args=ends, daemon=True).start()
 
@@ -69,6 +71,8 @@ class Proxy:
 
     def close(self):
         self.is_flowing.set()
+        self.listener.shutdown(socket.SHUT_RDWR)  # to close it would not end a waiting accept()
+        self.accepting.join()
         self.listener.close()
         self.end_connections()
 
