@@ -310,6 +310,14 @@ def _no_chores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(count_deltas, "MERGE_EVERY", 10**9)
 
 
+@pytest.fixture(autouse=True)
+def _feed_of_all_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let tests read their own events at once. The feed of PostgreSQL leaves out those that are
+    younger than a transaction that still runs, which may be one of the tests that run beside.
+    """
+    monkeypatch.setattr(feed, "OLDEST_RUNNING", str(MAX_ID))
+
+
 # Leaves out only transactions that are known to run in another database of the server.
 OLDEST_RUNNING_HERE = """
     SELECT coalesce(min(running::text::bigint),
@@ -322,17 +330,10 @@ OLDEST_RUNNING_HERE = """
     )"""
 
 
-@pytest.fixture(autouse=True)
-def _feed_of_own_transaction(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Let tests that do not commit read their own events. The feed of PostgreSQL has committed
-    ones only. Tests that commit do not wait for those of the other database, which run beside them.
-    """
-    marker = request.node.get_closest_marker("django_db")
-    commits = marker and marker.kwargs.get("transaction")
-    oldest = OLDEST_RUNNING_HERE if commits else str(MAX_ID)
-    monkeypatch.setattr(feed, "OLDEST_RUNNING", oldest)
+@pytest.fixture
+def feed_of_ended_transactions(_feed_of_all_events: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of the order of the feed: it waits for the transactions of this database."""
+    monkeypatch.setattr(feed, "OLDEST_RUNNING", OLDEST_RUNNING_HERE)
 
 
 # ---- the SQL lint: every statement on tenant data names the tenant of the open scope ------------

@@ -129,6 +129,7 @@ def test_success_does_not_reset_the_attempts_at_other_accounts(ada):
     assert {own for _, own in tried} == {200}
 
 
+@pytest.mark.slow
 def test_attacker_elsewhere_does_not_lock_the_owner_out_of_known_addresses(ada, clock):
     assert login(PASSWORD, address=HOME).status_code == 200
     attackers = [f"198.51.100.{n}" for n in range(8)]
@@ -303,6 +304,7 @@ def test_unknown_account_is_recorded_at_the_tenant(ada, events):
     assert describe(events(ada.tenant)[-1:]) == [("tenant.password_refused", None, "api", HOME)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("email", ["ada@acme.example", "nobody@acme.example"])
 def test_refused_attempts_write_a_bounded_number_of_events(ada, clock, events, email):
     for n in range(60):

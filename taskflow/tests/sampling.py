@@ -16,7 +16,8 @@ import pytest
 from django.db import connection
 
 CASES = int(os.environ.get("CASES") or 0)  # of each test on PostgreSQL; 0 for all
-EVERYDAY_CASES = 3  # of a test that has more, unless it is marked sampled(n)
+# Of a test that has more, unless it is marked sampled(n).
+EVERYDAY_CASES = {"sqlite": 2, "postgresql": 1}
 SLOW_MARKS = ("proof", "readme")  # these tests are long, or start the product
 
 
@@ -33,7 +34,7 @@ def mark_slow(items: Iterable[pytest.Item]) -> None:
         cases[item.nodeid.partition("[")[0]].append(item)
     for group in cases.values():
         marker = group[0].get_closest_marker("sampled")
-        (amount,) = marker.args if marker else (EVERYDAY_CASES,)
+        (amount,) = marker.args if marker else (EVERYDAY_CASES[connection.vendor],)
         kept = spread(len(group), amount)
         for number, item in enumerate(group):
             if number not in kept:

@@ -60,6 +60,7 @@ def test_short_response_is_sent_as_it_is(client):
     assert "Content-Encoding" not in r.headers
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("path", ["/projects/APO/tasks.csv", "/nothing", "/openapi.json"])
 def test_files_documents_and_errors_follow_the_same_rule(client, path):
     r = client.get(f"/api/v1{path}")

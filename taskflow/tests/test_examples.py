@@ -73,7 +73,7 @@ def demo_client(db, settings):
     user, tenant = client.get("/me").json(), Tenant.objects.get(subdomain=DEMO_TENANT)
     with inside(tenant):
         task = Task.objects.earliest("pk")
-        Notification.objects.create(user_id=user["id"], kind="assigned", task=task)
+        Notification.objects.create(pk=1, user_id=user["id"], kind="assigned", task=task)
     return client
 
 

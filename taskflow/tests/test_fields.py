@@ -40,6 +40,7 @@ def fields_of(path):
     return [name for name in schema["properties"] if name in schema["required"]]
 
 
+@pytest.mark.slow
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize("path", PATHS)
 def test_each_field_alone_has_the_value_of_the_complete_row(client, ids, path):

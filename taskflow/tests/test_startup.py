@@ -85,6 +85,7 @@ def test_traceback_of_a_configuration_error_is_shown_with_the_option(run):
     assert err.startswith("Traceback")
 
 
+@pytest.mark.slow
 def test_a_database_that_does_not_exist_is_one_sentence(run):
     if connection.vendor != "postgresql":
         pytest.skip("SQLite creates the database")

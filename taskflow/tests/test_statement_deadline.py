@@ -94,6 +94,7 @@ def test_write_that_is_ended_leaves_nothing_and_frees_the_lock(fixtures, as_, li
     assert client.post("/tasks", {"project": "APO", "title": "x"}).status_code == 201
 
 
+@pytest.mark.slow
 def test_slow_reader_of_rows_is_not_ended(fixtures, limit):
     sql = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n LIMIT 9"
     with connection.cursor() as cursor:
@@ -109,6 +110,7 @@ def test_commands_have_no_deadline(fixtures, monkeypatch):
         assert cursor.fetchone() == (400_000,)
 
 
+@pytest.mark.slow
 def test_time_of_a_statement_counts_from_its_own_beginning(fixtures, limit):
     for _ in range(4):
         time.sleep(LIMIT / 2)
@@ -141,6 +143,7 @@ def test_write_that_holds_the_writer_too_long_is_refused_and_undone(
     assert client.post("/tasks", {"project": "APO", "title": "x"}).status_code == 201
 
 
+@pytest.mark.slow
 @pytest.mark.raw_sql
 @pytest.mark.parametrize("run", [run_with_cursor, run_compiled])
 def test_statement_that_exceeds_the_time_of_its_write_is_ended_for_it(fixtures, limit, run):
@@ -151,11 +154,13 @@ def test_statement_that_exceeds_the_time_of_its_write_is_ended_for_it(fixtures, 
     assert problem_of_database_error(caught.value).code == "too_many"
 
 
+@pytest.mark.slow
 def test_read_may_take_longer_than_a_write(fixtures, limit):
     with inside(fixtures.acme, read_only=True):
         write_for_long()
 
 
+@pytest.mark.slow
 def test_time_of_a_write_counts_from_its_own_beginning(fixtures, limit):
     for _ in range(5):
         with inside(fixtures.acme):
@@ -163,6 +168,7 @@ def test_time_of_a_write_counts_from_its_own_beginning(fixtures, limit):
             run_with_cursor("SELECT 1")
 
 
+@pytest.mark.slow
 def test_connection_that_is_closed_in_a_write_leaves_no_deadline(fixtures, limit):
     with pytest.raises(ZeroDivisionError), inside(fixtures.acme):
         connection.close()

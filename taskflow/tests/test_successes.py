@@ -49,7 +49,8 @@ def demo(db, settings):
             "tag_id": Tag.objects.order_by("pk")[0].pk,
         }
         user, task = User.objects.get(handle="ada"), Task.objects.earliest("pk")
-        notification = Notification(user=user, kind="assigned", task=task)
+        # The id of the example.
+        notification = Notification(pk=1, user=user, kind="assigned", task=task)
         Notification.objects.bulk_create([notification])
         ids["notification_id"] = notification.pk
     gone = client.post("/tasks", {"project": "WEB", "title": "gone"}).json()["id"]

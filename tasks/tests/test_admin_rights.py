@@ -241,6 +241,7 @@ TEXT_PAGES = (
 )
 
 
+@pytest.mark.slow
 def test_pages_of_a_member_show_nothing_of_other_projects(rights):
     for page in TEXT_PAGES:
         r = rights.get("bob", page)
@@ -298,6 +299,7 @@ def test_bulk_action_changes_no_row_that_the_member_cannot_see(rights):
         assert Task.objects.get(pk=rights.ids["hidden_task"]).status == "todo"
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     ("name", "pages"),
     [

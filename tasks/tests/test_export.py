@@ -199,6 +199,7 @@ class Forged:
         return self.sha256
 
 
+@pytest.mark.slow
 def test_export_and_import_commands_report_what_they_did(stored_fixtures, tmp_path, capsys):
     path = tmp_path / "acme.jsonl"
     call_command("export", "acme", output=str(path))

@@ -182,6 +182,7 @@ def test_missing_column_without_default_is_refused_by_name(golden):
             assert re.search(rf"{label} needs the column {column}\.$", refusal(signed(older)))
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_file_without_any_column_that_has_a_default_is_imported(golden):
     documents = documents_of(golden)
@@ -318,6 +319,7 @@ def test_file_with_any_edited_value_is_imported_or_refused(golden):
         }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_command_refuses_a_bad_file_in_one_sentence(golden, tmp_path):
     path = tmp_path / "bad.jsonl"

@@ -80,6 +80,7 @@ def test_cursor_of_filtered_read_moves_past_events_that_are_left_out(fixtures, b
     assert page[:3] == ([], latest_cursor(), False)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("seed", range(8))
 def test_any_division_into_pages_reads_the_same_events(fixtures, boss, monkeypatch, seed):
     other = create_project(fixtures.ada, name="Zeus", key="ZEU")
@@ -220,6 +221,7 @@ def test_cursor_from_before_shift_of_ids_stays_valid(fixtures, boss):
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("feed_of_ended_transactions")
 def test_event_of_running_transaction_is_read_after_its_commit(fixtures):
     if connection.vendor != "postgresql":
         pytest.skip("SQLite has one writer at a time")

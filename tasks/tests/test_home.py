@@ -81,6 +81,7 @@ def rows_of(browser: Client, address: str) -> int:
     return int(r.context["cl"].result_count)
 
 
+@pytest.mark.slow
 def test_each_number_of_the_page_leads_to_the_rows_that_it_counts(work):
     counts = {}
     for actor in (work.boss, work.ada, work.bob, work.eve):
@@ -111,6 +112,7 @@ def test_due_days_are_split_at_the_days_of_the_tenant(work):
     assert titles["waiting"] == {"waits", "nobody's"}
 
 
+@pytest.mark.slow
 def test_each_bar_of_the_charts_leads_to_the_tasks_that_it_counts(work):
     for actor in (work.boss, work.bob):
         browser = open_browser(actor)

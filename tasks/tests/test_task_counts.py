@@ -241,6 +241,7 @@ def test_recount_finds_and_repairs_wrong_counts(fixtures, as_, capsys):
     assert "All values are right." in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("connection.vendor != 'sqlite'")
 def test_cost_of_checking_counts_grows_with_the_rows_and_not_with_their_square(fixtures):
     """SQLite counts the instructions of a statement, which do not depend on the machine."""
