@@ -2,8 +2,8 @@
 Which tests the everyday run leaves out: those marked `slow`, most cases of tests that have many,
 and on PostgreSQL those marked `one_database`, whose subject does not depend on the database. Of the
 latter, `make test-slow` runs on PostgreSQL what the everyday run has on SQLite, and not the rest,
-which is marked `repeated`. With CASES=30 that mark is also on the further cases of every test with
-more than 30: CI runs all of them on SQLite, and a sample on PostgreSQL.
+which is marked `left_out`. With CASES=30, that mark is also on the further cases of every test with
+more than 30 on PostgreSQL, and with more than twice as many on SQLite: so CI stays within its time.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from collections.abc import Iterable, Sequence
 import pytest
 from django.db import connection
 
-CASES = int(os.environ.get("CASES") or 0)  # of each test on PostgreSQL; 0 for all
+CASES = int(os.environ.get("CASES") or 0)  # 0 for all
+# So many cases of each test run on the database.
+MOST_CASES = {"sqlite": 2 * CASES, "postgresql": CASES}
 # Of a test that has more, unless it is marked sampled(n).
 EVERYDAY_CASES = {"sqlite": 2, "postgresql": 1}
 SLOW_MARKS = ("proof", "readme")  # these tests are long, or start the product
@@ -39,22 +41,22 @@ def mark_slow(items: Iterable[pytest.Item]) -> None:
         for number, item in enumerate(group):
             if number not in kept:
                 item.add_marker(pytest.mark.slow)
-    if connection.vendor == "postgresql":
-        for group in cases.values():
-            mark_repeated(group)
+    for group in cases.values():
+        mark_left_out(group)
 
 
-def mark_repeated(cases: Sequence[pytest.Item]) -> None:
-    """Mark what `make test` runs on SQLite only, and what `make test-slow` does. `cases` are all
-    cases of one test.
+def mark_left_out(cases: Sequence[pytest.Item]) -> None:
+    """Mark what `make test` leaves out on this database, and what `make test-slow` does.
+
+    `cases` are all cases of one test.
     """
-    kept = spread(len(cases), CASES or len(cases))
+    kept = spread(len(cases), MOST_CASES[connection.vendor] or len(cases))
     for number, item in enumerate(cases):
         is_slow = item.get_closest_marker("slow")
-        is_for_one_database = item.get_closest_marker("one_database")
-        if is_slow and (is_for_one_database or number not in kept):
-            item.add_marker(pytest.mark.repeated)
-        if is_for_one_database:
+        runs_elsewhere = connection.vendor != "sqlite" and item.get_closest_marker("one_database")
+        if is_slow and (runs_elsewhere or number not in kept):
+            item.add_marker(pytest.mark.left_out)
+        if runs_elsewhere:
             item.add_marker(pytest.mark.slow)
 
 
