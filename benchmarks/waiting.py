@@ -20,6 +20,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -48,6 +49,7 @@ class Reader:
     cursor: str = ""
     received: bytes = b""
     got: list[float] = field(default_factory=list)  # when events came, by time.perf_counter()
+    refusals: Counter[str] = field(default_factory=Counter)  # of polls, by their code
 
     def ask(self) -> None:
         wait = f"&after={self.cursor}" if self.cursor else ""
@@ -69,10 +71,12 @@ class Reader:
         head, separator, body = self.received.partition(b"\r\n\r\n")
         if not separator or len(body) < int(head.lower().split(b"content-length:")[1].split()[0]):
             return
-        answer = json.loads(body)
-        assert "data" in answer, answer
-        self.got += [time.perf_counter()] * len(answer["data"])
-        self.cursor, self.received = answer["next_cursor"], b""
+        answer, self.received = json.loads(body), b""
+        if "data" in answer:
+            self.got += [time.perf_counter()] * len(answer["data"])
+            self.cursor = answer["next_cursor"]
+        else:
+            self.refusals[answer["code"]] += 1
         self.ask()
 
 
@@ -121,12 +125,13 @@ def call(port: int, token: str, method: str, path: str, body: object = None) -> 
 
 def measure_latency(
     port: int, server: int, kind: str, groups: Sequence[tuple[str, Sequence[str]]], rounds: int
-) -> tuple[list[float], float]:
-    """Return the milliseconds from the answer to each write until each reader had its event, and
-    those of CPU that the processes of the server have used for one reader and one event.
+) -> tuple[list[float], float, Counter[str]]:
+    """Return the milliseconds from the answer to each write until each reader had its event; those
+    of CPU that the processes of the server have used for one reader and one event; and how many
+    polls were refused, by code.
 
-    `groups` are the writer and the readers of each tenant. A poll that was answered sends the next
-    one, whose first run is in the CPU time.
+    `groups` are the writer and the readers of each tenant. A poll that was answered or refused
+    sends the next one, whose first run is in the CPU time.
     """
     tokens = [token for _, of_tenant in groups for token in of_tenant]
     readers = Readers(port, tokens, kind)
@@ -155,7 +160,8 @@ def measure_latency(
         readers.run(SETTLE_SECONDS + len(tokens) / 500)  # until all polls wait again
     used = measure_cpu(server) - began
     readers.close()
-    return latencies, used * 1000 / rounds / len(tokens)
+    refusals = sum((reader.refusals for reader in readers.readers), Counter())
+    return latencies, used * 1000 / rounds / len(tokens), refusals
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
@@ -211,10 +217,10 @@ def databases(kind: str, directory: Path) -> Iterator[dict[str, str]]:
         server.cleanup()
 
 
-def report(name: str, latencies: Sequence[float], cpu: float) -> None:
+def report(name: str, latencies: Sequence[float], cpu: float, refusals: Counter[str]) -> None:
     missing = sum(latency == float("inf") for latency in latencies)
     figures = [f"{percentile(latencies, p):,.0f}" for p in (50, 95, 99)]
-    say(f"| {name} | {' | '.join(figures)} | {missing} | {cpu:.2f} |")
+    say(f"| {name} | {' | '.join(figures)} | {missing} | {cpu:.2f} | {dict(refusals) or ''} |")
 
 
 def main() -> None:
@@ -242,8 +248,8 @@ def main() -> None:
 
 def measure(port: int, server: int, tenants: dict[str, list], options: argparse.Namespace) -> None:
     say(f"{options.database}, {options.readers} readers, {os.cpu_count()} cores")
-    say("| readers | median ms | 95 % | 99 % | missing | CPU ms of the server per reader |")
-    say("|---|---:|---:|---:|---:|---:|")
+    say("| readers | median ms | 95 % | 99 % | missing | server CPU ms per reader | refusals |")
+    say("|---|---:|---:|---:|---:|---:|---|")
     one_writer, own_tokens = tenants["one"]
     for kind in ("poll", "stream"):
         for text, groups in (
@@ -251,8 +257,8 @@ def measure(port: int, server: int, tenants: dict[str, list], options: argparse.
             ("of one tenant, one token", [[one_writer, [own_tokens[0]] * options.readers]]),
             ("of one tenant, a token each", [[one_writer, own_tokens]]),
         ):
-            latencies, cpu = measure_latency(port, server, kind, groups, options.rounds)
-            report(f"{kind}s, {text}", latencies, cpu)
+            measured = measure_latency(port, server, kind, groups, options.rounds)
+            report(f"{kind}s, {text}", *measured)
     probe(port, one_writer)
     idle, before = [], measure_memory(server)
     waiting = []
