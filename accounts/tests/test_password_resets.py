@@ -18,6 +18,8 @@ from conftest import PASSWORD, ApiClient, new_tenant, person, token_of
 from taskflow.mail.sending import mail_queue
 from taskflow.tenancy import inside
 
+pytestmark = pytest.mark.one_database
+
 NEW = "staple for all horses"
 RESETS = "/auth/password-resets"
 COMPLETION = f"{RESETS}/completion"

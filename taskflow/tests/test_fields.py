@@ -11,6 +11,8 @@ from taskflow.tests.contract import api_document
 from tasks.api.row_queries import DETAIL_QUERIES, LIST_QUERIES
 from tasks.models import Task
 
+pytestmark = pytest.mark.one_database
+
 PATHS = {
     "/tasks": "/tasks/APO-1",
     "/projects": "/projects/APO",

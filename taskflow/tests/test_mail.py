@@ -21,6 +21,8 @@ from taskflow.mail.email_url import MailSettings, parse_email_url, parse_sender
 from taskflow.mail.links import build_link
 from taskflow.mail.sending import Mail, MailQueue, deliver, send_after_commit
 
+pytestmark = pytest.mark.one_database
+
 MESSAGE = Mail("test", "ada@acme.example", "A subject", "A text with a secret.")
 CONSOLE = "django.core.mail.backends.console.EmailBackend"
 

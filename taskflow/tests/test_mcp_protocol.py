@@ -11,6 +11,8 @@ from conftest import sign_in_browser, token_of
 from taskflow.tenancy import inside
 from taskflow.tests.mcp_client import META, STATELESS, McpClient
 
+pytestmark = pytest.mark.one_database
+
 SUPPORTED = ["2026-07-28", "2025-11-25", "2025-06-18", "2025-03-26"]
 
 

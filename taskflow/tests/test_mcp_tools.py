@@ -17,6 +17,8 @@ from tasks.models import Comment, Task
 from tasks.schemas.task_filters import TaskFilters
 from tasks.schemas.tasks import TaskCreate, TaskUpdate
 
+pytestmark = pytest.mark.one_database
+
 CHARACTERS_PER_TOKEN = 4
 MAX_TOKENS_OF_THE_LIST = 4000
 MAX_TOOLS = 12

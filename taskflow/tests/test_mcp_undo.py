@@ -9,6 +9,8 @@ import pytest
 from conftest import token_of
 from taskflow.tests.mcp_client import McpClient, new_key
 
+pytestmark = pytest.mark.one_database
+
 FORM = {"confirmation": {"action": "accept", "content": {"confirm": True}}}
 
 

@@ -9,6 +9,8 @@ from taskflow.tenancy import inside
 from taskflow.tests.contract import api_document
 from tasks.models import Task
 
+pytestmark = pytest.mark.one_database
+
 MINIMAL = {"Prefer": "return=minimal"}
 # By operation: method, path, body, and where the object can be read. `{new}` is the new object.
 WRITES = {

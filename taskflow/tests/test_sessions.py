@@ -12,6 +12,8 @@ from accounts.models import User
 from conftest import PASSWORD, ApiClient, new_tenant, token_of
 from taskflow.tenancy import inside
 
+pytestmark = pytest.mark.one_database
+
 
 @pytest.fixture
 def boss(db):

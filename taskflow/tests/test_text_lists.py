@@ -7,6 +7,8 @@ import pytest
 from tasks.api.lines import BREAKS, quote
 from tasks.tests.factories import TaskFactory
 
+pytestmark = pytest.mark.one_database
+
 CHARACTERS_PER_TOKEN = 4  # about, of English
 MAX_TOKENS_OF_50_TASKS = 1200
 

@@ -15,6 +15,8 @@ from tasks.actions.projects import delete_project
 from tasks.models import ProjectMember
 from tasks.models.invitations import Invitation
 
+pytestmark = pytest.mark.one_database
+
 PASSWORD = "staple for all horses"
 NORA = {"email": "Nora@acme.example", "full_name": "Nora Example"}
 ACCEPTANCE = "/invitations/acceptance"

@@ -16,6 +16,8 @@ from tasks.changes.tasks import create_task
 from tasks.models import Task
 from tasks.schemas.links import MAX_LINKS
 
+pytestmark = pytest.mark.one_database
+
 DESIGN = {"url": "https://example.com/design?a=1&b=2#top", "title": "Design “v2”"}
 PLAIN = {"url": "http://example.com", "title": None}
 GOOD_URLS = [

@@ -13,6 +13,8 @@ from taskflow.tests.contract import api_document
 from tasks.actions.projects import update_project
 from tasks.changes.tasks import update_task
 
+pytestmark = pytest.mark.one_database
+
 MERGE_PATCH = "application/merge-patch+json"
 PATHS = ["/tasks/APO-1", "/projects/APO"]
 

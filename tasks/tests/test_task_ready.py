@@ -15,6 +15,8 @@ from tasks.actions.trash import purge
 from tasks.changes.tasks import complete_task, create_task, delete_task, reopen_task, update_task
 from tasks.models import Task
 
+pytestmark = pytest.mark.one_database
+
 
 def ready_events(task) -> int:
     return Event.objects.filter(subject_type="task", subject_id=task.pk, verb="ready").count()
