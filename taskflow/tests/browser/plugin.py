@@ -61,7 +61,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
+def chromium() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=find_chromium(), args=OPTIONS)
         yield browser
@@ -75,20 +75,20 @@ def sessions() -> dict[str, StorageState]:
 
 
 @pytest.fixture
-def context(browser: Browser) -> Iterator[BrowserContext]:
-    context = browser.new_context(viewport=DESKTOP)
+def context(chromium: Browser) -> Iterator[BrowserContext]:
+    context = chromium.new_context(viewport=DESKTOP)
     context.set_default_timeout(TIMEOUT)
     yield context
     context.close()
 
 
 @pytest.fixture
-def signed_in(browser: Browser, base: str, sessions: dict[str, StorageState]) -> Iterator[SignIn]:
+def signed_in(chromium: Browser, base: str, sessions: dict[str, StorageState]) -> Iterator[SignIn]:
     """signed_in(email) returns a page in a browser in which this user has signed in."""
     opened: list[BrowserContext] = []
 
     def sign_in(email: str = DEMO_EMAIL) -> Clicks:
-        context = browser.new_context(viewport=DESKTOP, storage_state=sessions.get(email))
+        context = chromium.new_context(viewport=DESKTOP, storage_state=sessions.get(email))
         opened.append(context)
         context.set_default_timeout(TIMEOUT)
         clicks = Clicks(context.new_page(), base)
