@@ -31,7 +31,6 @@ from tasks.queries.lookup import find_task
 MAX_CARDS = 20  # of a column; a link leads to the others
 MAX_PEOPLE = 8  # columns of assignees, those with the most open tasks
 NOBODY = "none"
-GROUP = "group"  # the parameter of the page
 ORDER = (F("priority_rank").desc(), F("due").asc(nulls_last=True), "pk")
 
 
@@ -66,25 +65,14 @@ def board(request: HttpRequest) -> HttpResponse:
     if request.method == "POST":
         _move(request)
         return HttpResponseRedirect(request.get_full_path())
-    grouping = _grouping_of(request, page)
+    grouping = page.grouping()
     columns = _load_columns(page, grouping)
     context = page.context() | {
         "title": _("Board of tasks"),
         "columns": columns,
-        "groupings": [
-            (choice.label, page.address_with(**{GROUP: choice.value}), choice == grouping)
-            for choice in BoardGrouping
-        ],
+        "groupings": page.groupings(grouping),
     }
     return TemplateResponse(request, "admin/board.html", context)
-
-
-def _grouping_of(request: HttpRequest, page: TaskPage) -> BoardGrouping:
-    """Return the sent grouping, else that of the view, else the status."""
-    sent = request.GET.get(GROUP)
-    if sent in BoardGrouping.values:
-        return BoardGrouping(sent)
-    return BoardGrouping(page.view.group_by) if page.view else BoardGrouping.STATUS
 
 
 # ---- columns ------------------------------------------------------------------------------------

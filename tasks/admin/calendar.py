@@ -44,7 +44,7 @@ def calendar(request: HttpRequest) -> HttpResponse:
     if page.problem is not None:
         return page.refuse()
     today = page.actor.tenant.day_of(timezone.now())
-    first = _month_of(request.GET.get(MONTH_PARAMETER, ""), today)
+    first = month_of(request.GET.get(MONTH_PARAMETER, ""), today.replace(day=1))
     weeks = Calendar().monthdatescalendar(first.year, first.month)
     by_day, is_cut = _load(page, weeks[0][0], weeks[-1][-1])
     context = page.context() | {
@@ -61,12 +61,12 @@ def calendar(request: HttpRequest) -> HttpResponse:
     return TemplateResponse(request, "admin/calendar.html", context)
 
 
-def _month_of(text: str, today: date) -> date:
-    """Return the first day of the month that is written as 2026-12; of this month otherwise."""
+def month_of(text: str, default: date) -> date:
+    """Return the first day of the month that is written as 2026-12; the default otherwise."""
     match = MONTH.fullmatch(text)
     if match and FIRST_YEAR < int(match[1]) < LAST_YEAR and 1 <= int(match[2]) <= 12:
         return date(int(match[1]), int(match[2]), 1)
-    return today.replace(day=1)
+    return default
 
 
 def _load(page: TaskPage, first: date, last: date) -> tuple[dict[date, list[Task]], bool]:
@@ -80,16 +80,15 @@ def _load(page: TaskPage, first: date, last: date) -> tuple[dict[date, list[Task
     tasks = list(rows.order_by("due", "pk")[: MAX_TASKS + 1])
     by_day: dict[date, list[Task]] = defaultdict(list)
     for task in tasks[:MAX_TASKS]:
-        by_day[_day_of(tenant, task)].append(task)
+        day = day_due(tenant, task)
+        assert day is not None, "only tasks that are due are loaded"
+        by_day[day].append(task)
     return by_day, len(tasks) > MAX_TASKS
 
 
-def _day_of(tenant: Tenant, task: Task) -> date:
-    """Return the tenant's day on which a task is due."""
-    if task.due_date is not None:
-        return tenant.day_of(task.due_date)
-    assert task.due_on is not None, "only tasks that are due are loaded"
-    return task.due_on
+def day_due(tenant: Tenant, task: Task) -> date | None:
+    """Return the tenant's day on which a task is due; None if it is not due."""
+    return task.due_on if task.due_date is None else tenant.day_of(task.due_date)
 
 
 def _build_day(page: TaskPage, day: date, tasks: list[Task], first: date, today: date) -> Day:

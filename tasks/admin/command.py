@@ -46,6 +46,7 @@ ACTIONS = (
     (gettext_lazy("New project"), "admin:tasks_project_add", "create_new_folder"),
     (gettext_lazy("Board of tasks"), "admin:tasks_task_board", "view_kanban"),
     (gettext_lazy("Calendar of tasks"), "admin:tasks_task_calendar", "calendar_month"),
+    (gettext_lazy("Timeline of tasks"), "admin:tasks_task_timeline", "view_timeline"),
     (gettext_lazy("Keyboard shortcuts"), "admin:tasks_task_shortcuts", "keyboard"),
     (gettext_lazy("My account"), "admin_account", "person"),
 )

@@ -18,6 +18,7 @@ SHORTCUTS = (
     ("g t", gettext_lazy("Go to the list of tasks")),
     ("g b", gettext_lazy("Go to the board")),
     ("g c", gettext_lazy("Go to the calendar")),
+    ("g l", gettext_lazy("Go to the timeline")),
     ("g p", gettext_lazy("Go to the projects")),
     ("?", gettext_lazy("Show this page")),
 )

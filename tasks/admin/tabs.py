@@ -30,11 +30,13 @@ LAYOUT_PAGES: Mapping[str, str] = {
     Layout.LIST: "admin:tasks_task_changelist",
     Layout.BOARD: "admin:tasks_task_board",
     Layout.CALENDAR: "admin:tasks_task_calendar",
+    Layout.TIMELINE: "admin:tasks_task_timeline",
 }
 LAYOUT_NAMES = {
     Layout.LIST: _("List"),
     Layout.BOARD: _("Board"),
     Layout.CALENDAR: _("Calendar"),
+    Layout.TIMELINE: _("Timeline"),
 }
 
 
@@ -47,7 +49,7 @@ class Tab(NamedTuple):
 
 
 class Tabs(NamedTuple):
-    """What stands above the list, the board and the calendar of tasks."""
+    """What stands above the tasks in each layout."""
 
     selections: list[Tab]
     layouts: list[Tab]

@@ -17,6 +17,7 @@ from tasks.admin.quick_add import quick_add
 from tasks.admin.shortcuts import shortcuts
 from tasks.admin.tabs import build_tabs
 from tasks.admin.task_pages import refuse_filters
+from tasks.admin.timeline import timeline
 from tasks.admin.trash import TrashableAdmin
 from tasks.admin.where import WhereFilter, apply_where, describe_where
 from tasks.models import Task
@@ -26,7 +27,7 @@ from tasks.models.views import Layout
 class FilteredTaskList(TrashableAdmin):
     """A list of tasks that also takes the filters of GET /tasks, in the parameter `where`.
 
-    The board and the calendar show the same tasks.
+    The board, the calendar and the timeline show the same tasks.
     """
 
     list_before_template = "admin/task_list_before.html"
@@ -36,6 +37,7 @@ class FilteredTaskList(TrashableAdmin):
         return [
             path("board/", view(board), name="tasks_task_board"),
             path("calendar/", view(calendar), name="tasks_task_calendar"),
+            path("timeline/", view(timeline), name="tasks_task_timeline"),
             path("quick-add/", view(quick_add), name="tasks_task_quick_add"),
             path("shortcuts/", view(shortcuts), name="tasks_task_shortcuts"),
             *super().get_urls(),

@@ -1,4 +1,4 @@
-"""What the list, the board and the calendar of tasks have in common: filters, tabs and refusals."""
+"""What the layouts of tasks have in common: filters, groupings, tabs and refusals."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from accounts.admin.recorded import get_actor
 from taskflow.http.converters import is_id
 from taskflow.http.errors import Problem
 from tasks.admin.addresses import WHERE, list_address
-from tasks.admin.tabs import build_tabs
+from tasks.admin.tabs import Tab, build_tabs
 from tasks.admin.where import apply_where, describe_where
 from tasks.models import ProjectStatus, Task, View
-from tasks.models.views import Layout
+from tasks.models.views import BoardGrouping, Layout
+
+GROUP = "group"  # the parameter of the board and the timeline
 
 
 class TaskPage:
@@ -62,6 +64,20 @@ class TaskPage:
         for name, value in parameters.items():
             query[name] = value
         return f"{self.request.path}?{query.urlencode()}"
+
+    def grouping(self) -> BoardGrouping:
+        """Return the grouping in the address, else that of the view, else the status."""
+        sent = self.request.GET.get(GROUP)
+        if sent in BoardGrouping.values:
+            return BoardGrouping(sent)
+        return BoardGrouping(self.view.group_by) if self.view else BoardGrouping.STATUS
+
+    def groupings(self, chosen: BoardGrouping) -> list[Tab]:
+        """Return the links to this page with each grouping."""
+        return [
+            Tab(str(choice.label), self.address_with(**{GROUP: choice.value}), choice == chosen)
+            for choice in BoardGrouping
+        ]
 
     def refuse(self) -> HttpResponse:
         return refuse_filters(self.request, self.problem)

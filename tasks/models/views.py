@@ -25,10 +25,11 @@ class Layout(models.TextChoices):
     LIST = "list"
     BOARD = "board"
     CALENDAR = "calendar"
+    TIMELINE = "timeline"
 
 
 class BoardGrouping(models.TextChoices):
-    """What the columns of a board are."""
+    """What the columns of a board and the groups of a timeline are."""
 
     STATUS = "status"
     ASSIGNEE = "assignee"

@@ -138,7 +138,7 @@ StoredWhere = Annotated[
 ]
 SHARED = "Whether all users of the tenant see the view. They see their own tasks in it."
 LAYOUT = "How the admin shows it."
-GROUPING = "What the columns of its board are."
+GROUPING = "What the columns of its board and the groups of its timeline are."
 
 
 class ViewResponse(Out):

@@ -37,6 +37,7 @@ FOCUSED = r"""() => {
 PAGES = {
     "home": "/admin/",
     "tasks": "/admin/tasks/task/",
+    "timeline": "/admin/tasks/task/timeline/?where=project%3DWEB",
     "task": "/admin/tasks/task/2/change/",
     "new task": "/admin/tasks/task/add/",
     "history": "/admin/tasks/task/2/history/",

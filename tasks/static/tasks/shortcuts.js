@@ -7,6 +7,7 @@
     t: tasks,
     b: `${tasks}board/`,
     c: `${tasks}calendar/`,
+    l: `${tasks}timeline/`,
     p: "/admin/tasks/project/",
   };
   let g_until = 0; // milliseconds: until when a key belongs to a "g" before it
