@@ -79,7 +79,8 @@ def password_reset_completion(request: HttpRequest) -> HttpResponse:
         )
     ):
         text = (
-            "Your new password is set. You are signed out everywhere, and your tokens are revoked."
+            "Your new password is set. Where you were signed in, you are signed out, and tokens"
+            " that you had are revoked."
         )
         return show_page(request, "Sign in with your new password", text)
     text = f"Choose a new password for {row.user.email}."

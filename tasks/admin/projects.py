@@ -99,6 +99,12 @@ class ProjectAdmin(RenderedAdmin):
     def check_delete(self, request: HttpRequest, row: Project | None) -> None:
         check_role(request, row, Role.OWNER)
 
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """Suggest the person who creates the project as its owner. Operators are no member."""
+        member = get_actor(request).member
+        suggested = {"owner": member.pk} if member else {}
+        return suggested | super().get_changeform_initial_data(request)
+
     def with_details(self, request: HttpRequest, rows: Any) -> Any:
         return rows.with_details(get_actor(request).viewer)
 

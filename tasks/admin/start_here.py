@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from django.conf import settings
 from django.urls import reverse
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
@@ -41,11 +42,7 @@ def list_first_steps(actor: Actor) -> list[FirstStep]:
         return steps
     return [
         *steps,
-        FirstStep(
-            _("Invite people"),
-            _("They get a mail with a link, and choose a password themselves."),
-            reverse("admin:tasks_invitation_add"),
-        ),
+        _people_step(),
         FirstStep(
             _("Add an agent"),
             _("A user of the kind “agent” is a program, which works with a token of its own."),
@@ -58,3 +55,18 @@ def list_first_steps(actor: Actor) -> list[FirstStep]:
             reverse("admin:accounts_tenant_change", args=[actor.tenant.pk]),
         ),
     ]
+
+
+def _people_step() -> FirstStep:
+    """Return the step that adds people: by invitation, which needs a mail server, or by hand."""
+    if settings.SENDS_MAIL:
+        return FirstStep(
+            _("Invite people"),
+            _("They get a mail with a link, and choose a password themselves."),
+            reverse("admin:tasks_invitation_add"),
+        )
+    return FirstStep(
+        _("Add people"),
+        _("This installation sends no mail, so you choose their first password and tell it them."),
+        reverse("admin:accounts_user_add"),
+    )
