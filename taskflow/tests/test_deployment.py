@@ -126,7 +126,7 @@ def test_command_has_the_settings_of_the_service_and_no_others(tmp_path):
 
 
 @pytest.mark.slow
-def test_daily_commands_write_a_backup_and_purge(tmp_path):
+def test_daily_commands_write_a_backup_and_run_the_timed_tasks(tmp_path):
     environment = clean_environment(tmp_path / "data")
     manage("migrate", "--verbosity", "0", environment=environment)
     manage("seed", environment=environment)
@@ -144,6 +144,12 @@ def test_daily_commands_write_a_backup_and_purge(tmp_path):
 
     (backup,) = (tmp_path / "var/lib/taskflow/backups").iterdir()
     assert re.fullmatch(r"\d{4}-\d\d-\d\d-\d{6}\.backup", backup.name)
+    listed = subprocess.check_output(
+        [sys.executable, "manage.py", "run_scheduled", "--list"],
+        cwd=ROOT, env=environment, text=True,
+    )  # fmt: skip
+    assert "purge_trash: every 1440 minutes, last success 2" in listed
+    assert "never" not in listed
 
 
 def test_deployment_page_and_files_name_each_other():
