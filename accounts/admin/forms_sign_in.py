@@ -10,6 +10,7 @@ from django.forms import Form
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
+from taskflow.admin.refusals import list_sentences
 from taskflow.http.errors import TooManyAttempts
 from taskflow.http.request import Request
 
@@ -38,13 +39,14 @@ class PasswordForm(AuthenticationForm):
             return super().clean()
         except TooManyAttempts as problem:
             set_refusal(self.request, problem)
-            raise ValidationError(problem.detail) from None
+            raise ValidationError(list_sentences(problem)) from None
 
 
 def show_limit(request: HttpRequest, form: Form, problem: TooManyAttempts) -> None:
     """Show the sentence above the form, and give the page the status 429."""
     set_refusal(request, problem)
-    form.add_error(None, problem.detail)
+    for sentence in list_sentences(problem):
+        form.add_error(None, sentence)
 
 
 def set_refusal(request: HttpRequest | None, problem: TooManyAttempts) -> None:

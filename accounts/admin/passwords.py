@@ -17,6 +17,7 @@ from accounts.actions.users import change_password
 from accounts.admin.fields import set_messages
 from accounts.admin.recorded import get_actor
 from accounts.kept_session import keep_session
+from taskflow.admin.refusals import list_sentences
 from taskflow.admin.site import PasswordInput
 from taskflow.audit.actor import ActorRequest
 from taskflow.http.errors import Problem
@@ -72,9 +73,9 @@ class OwnPasswordView(PasswordChangeView):
 
     def _refuse(self, form: Any, problem: Problem) -> HttpResponse:
         """Show the form again, with the reason at its field."""
-        for error in problem.errors or [{"detail": problem.detail}]:
-            name = str(error.get("pointer", "")).removeprefix("#/")
-            form.add_error(FIELDS.get(name), str(error["detail"]))
+        names = [str(e.get("pointer", "")).removeprefix("#/") for e in problem.errors] or [""]
+        for name, sentence in zip(names, list_sentences(problem), strict=True):
+            form.add_error(FIELDS.get(name), sentence)
         return self.form_invalid(form)
 
 

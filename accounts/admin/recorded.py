@@ -20,6 +20,7 @@ from django.db import IntegrityError, models, transaction
 from django.forms import ModelForm
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
+from django.utils.translation import gettext as _
 
 from accounts.admin.fields import FormValues
 from accounts.admin.forms import (
@@ -32,7 +33,7 @@ from accounts.admin.rights import RuledAdmin, find_choices, is_permitted
 from accounts.admin.rights import get_actor as get_actor
 from accounts.models import Tenant
 from accounts.rules import require_staff
-from taskflow.admin.refusals import refusal_as_html
+from taskflow.admin.refusals import refusal_as_html, sentence_of
 from taskflow.admin.site import TabularInline
 from taskflow.audit.actor import Actor, ActorRequest
 from taskflow.audit.conflicts import find_changes_since
@@ -235,8 +236,8 @@ class RecordedAdmin(RuledAdmin):
         ]
         context = {
             **self.admin_site.each_context(request),
-            "title": "Another user has changed this since you opened it",
-            "problem": problem,
+            "title": _("Another user has changed this since you opened it"),
+            "sentence": sentence_of(problem.code, problem.detail),
             "conflicts": read_field_conflicts(get_actor(request), problem),
             "fields": [*fields, (OVERWRITE, problem.headers.get("ETag", ""))],
             "opts": self.opts,

@@ -111,6 +111,12 @@ def sentence_of(code: str, detail: str) -> str:
     return str(SENTENCES[code]) if code in SENTENCES else write_in_words(detail)
 
 
+def list_sentences(problem: Problem) -> list[str]:
+    """Return the sentence of each error of a problem, or its own sentence if it has no errors."""
+    errors = problem.errors or [{"code": problem.code, "detail": problem.detail}]
+    return [sentence_of(str(error["code"]), str(error["detail"])) for error in errors]
+
+
 def write_in_words(detail: str) -> str:
     """Return the detail of a problem without options of requests and names of columns.
 

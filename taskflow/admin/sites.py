@@ -22,6 +22,7 @@ from django.urls import Resolver404, URLPattern, path, resolve
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext_lazy as _
 
+from taskflow.admin.refusals import sentence_of
 from taskflow.http.request import Request
 
 if TYPE_CHECKING:  # Unfold has no types, but its class extends Django's
@@ -150,7 +151,7 @@ def find_reason(request: HttpRequest) -> str:
     """Return the sentence of the rule that has refused something to the user of the request."""
     assert isinstance(request, Request)
     refusal = request.missing_permission
-    return refusal.detail if refusal else str(NOT_PERMITTED)
+    return sentence_of(refusal.code, refusal.detail) if refusal else str(NOT_PERMITTED)
 
 
 def is_open_to(request: HttpRequest, address: str) -> bool:

@@ -108,8 +108,8 @@ def read_field_conflicts(actor: Actor, problem: PreconditionFailed) -> list[Fiel
     details = {}
     for error in problem.errors:
         name = error["pointer"].removeprefix("#/").removesuffix("_id")
-        theirs.changes[name] = [error["base"], error["theirs"]]
-        yours.changes[name] = [error["theirs"], error.get("yours", error["base"])]
+        theirs.changes[name] = [error.get("base"), error["theirs"]]  # a base can be hidden
+        yours.changes[name] = [error["theirs"], error.get("yours", error.get("base"))]
         details[name.replace("_", " ")] = error["detail"]
     one, other = read_history(actor, [theirs, yours])
     return [

@@ -100,6 +100,40 @@ def test_no_problem_that_a_screen_can_show_speaks_of_requests():
     ] == []
 
 
+IN_WORDS = {"sentence_of", "write_in_words"}  # the functions that take the detail of a problem
+
+
+def raw_details_in(path):
+    """Yield the lines that read the detail of a problem without putting it into words."""
+    tree = ast.parse(path.read_text())
+    calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call)]
+    inside = {
+        id(inner)
+        for call in calls
+        if isinstance(call.func, ast.Name) and call.func.id in IN_WORDS
+        for inner in ast.walk(call)
+    }
+    for node in ast.walk(tree):
+        is_attribute = isinstance(node, ast.Attribute) and node.attr == "detail"
+        is_entry = isinstance(node, ast.Subscript) and text_of(node.slice) == "detail"
+        if (is_attribute or is_entry) and id(node) not in inside:
+            yield f"{path.relative_to(ROOT)}:{node.lineno}"
+
+
+def test_no_page_shows_the_detail_of_a_problem_itself():
+    packages = [ROOT / name for name in ("accounts/admin", "tasks/admin", "taskflow/admin")]
+    files = [file for package in packages for file in package.rglob("*.py")]
+
+    assert len(files) > 50
+    raw = [line for file in files for line in raw_details_in(file)]
+    assert [line for line in raw if not line.startswith("taskflow/admin/refusals.py")] == []
+    templates = [*ROOT.glob("*/templates/**/*.html")]
+    shown = {
+        t.name for t in templates if re.search(r"(problem|error|refusal)\.detail", t.read_text())
+    }
+    assert shown == set()
+
+
 def test_names_of_columns_are_words_and_quotations_stay():
     detail = (
         "The task “force_it, or send force=true” has a due_on. Complete it, or send force=true."

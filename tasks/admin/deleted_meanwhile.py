@@ -12,6 +12,7 @@ from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 
 from accounts.admin.recorded import get_actor, to_problem
+from taskflow.admin.refusals import refusal_as_html
 from taskflow.audit.history import USERS_OF_EVENT, name_actor
 from taskflow.audit.models import Event
 from taskflow.http.errors import Problem
@@ -74,7 +75,7 @@ def _show(request: HttpRequest, row: Trashable, refusal: Problem | None = None) 
         "deleted_by": name_actor(event) if event else "",
         "deleted_at": row.deleted_at,
         "name": str(row),
-        "refusal": refusal,
+        "refusal": refusal_as_html(refusal) if refusal else "",
         "fields": fields,
         "restore_field": RESTORE,
         "opts": row._meta,

@@ -17,6 +17,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from accounts.admin.rights import get_actor
+from taskflow.admin.refusals import list_sentences
 from taskflow.admin.site import Select
 from taskflow.audit.actor import Actor
 from taskflow.http.converters import is_id
@@ -144,7 +145,8 @@ def store_preferences(request: HttpRequest, actor: Actor) -> HttpResponse:
         try:
             actions.change_preferences(actor, form.read_values())
         except Problem as problem:
-            form.add_error("digest", problem.detail)
+            for sentence in list_sentences(problem):
+                form.add_error("digest", sentence)
         else:
             messages.success(request, _("Your preferences are stored."))
             return go_back(request)

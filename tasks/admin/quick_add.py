@@ -13,6 +13,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
 from accounts.admin.recorded import get_actor
+from taskflow.admin.refusals import list_sentences
 from taskflow.audit.actor import Actor
 from taskflow.http.errors import Problem
 from taskflow.http.parsing import check_values
@@ -89,11 +90,11 @@ def _read(actor: Actor, line: str, default_project: str, keys: list[str]) -> Dra
 
 
 def _check(actor: Actor, task: QuickTask) -> list[str]:
-    """Return why the values cannot be those of a task: sentences of the API."""
+    """Return the sentences that say why the values cannot be those of a task."""
     try:
         resolve(actor, check_values(TaskCreate, _values_of(task)))
     except Problem as problem:
-        return [str(error["detail"]) for error in problem.errors] or [problem.detail]
+        return list_sentences(problem)
     return []
 
 

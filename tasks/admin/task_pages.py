@@ -11,6 +11,7 @@ from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 
 from accounts.admin.recorded import get_actor
+from taskflow.admin.refusals import list_sentences
 from taskflow.http.converters import is_id
 from taskflow.http.errors import Problem
 from tasks.admin.addresses import WHERE, list_address
@@ -88,7 +89,7 @@ def refuse_filters(request: HttpRequest, problem: Problem | None) -> HttpRespons
     context = {
         **admin.site.each_context(request),
         "title": _("The tasks cannot be listed"),
-        "problem": problem,
+        "sentences": list_sentences(problem) if problem else [],
         "address": list_address(),
         "opts": Task._meta,
     }

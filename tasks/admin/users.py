@@ -17,6 +17,7 @@ from accounts.admin import users
 from accounts.admin.fields import FormValues, set_messages
 from accounts.admin.recorded import get_actor
 from accounts.models import User, UserKind
+from taskflow.admin.refusals import refusal_as_html
 from taskflow.admin.site import Select, action
 from taskflow.http.converters import is_id
 from taskflow.http.errors import Problem
@@ -76,8 +77,7 @@ class UserAdminWithOffboarding(users.UserAdmin):
             except Contended:  # the whole request is answered again
                 raise
             except Problem as problem:
-                details = ", ".join(str(e["detail"]) for e in problem.errors)
-                form.add_error(None, f"{problem.detail} {details}".strip())
+                form.add_error(None, refusal_as_html(problem))
         context = {
             **self.admin_site.each_context(request),
             "title": f"Offboard {user}",

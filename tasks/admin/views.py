@@ -16,6 +16,7 @@ from accounts.admin.fields import FormValues
 from accounts.admin.forms import RecordedForm
 from accounts.admin.recorded import RecordedAdmin, get_actor
 from accounts.rules import require_unbound
+from taskflow.admin.refusals import list_sentences
 from taskflow.admin.site import TextInput, display
 from taskflow.audit.actor import Actor
 from taskflow.http.errors import Problem
@@ -46,9 +47,10 @@ class WhereField(forms.CharField):
         text = str(super().to_python(value) or "")
         try:
             return dump_where(parse_query(text, TaskWhere))
-        except (Problem, ValueError) as error:
-            detail = error.detail if isinstance(error, Problem) else f"It {error}."
-            raise forms.ValidationError(detail) from None
+        except Problem as problem:
+            raise forms.ValidationError(list_sentences(problem)) from None
+        except ValueError as error:
+            raise forms.ValidationError(f"It {error}.") from None
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         return bool(self.prepare_value(initial) != data)

@@ -17,7 +17,9 @@ from accounts.models import ApiToken, Tenant, User
 from accounts.tests.factories import ApiTokenFactory
 from conftest import PASSWORD, new_tenant, person
 from taskflow.audit.actor import TokenScope
+from taskflow.audit.history import read_field_conflicts
 from taskflow.audit.models import Event
+from taskflow.http.errors import PreconditionFailed
 from taskflow.tenancy import inside
 from tasks.actions.comments import create_comment
 from tasks.actions.members import add_member, change_role
@@ -695,7 +697,26 @@ def test_edits_of_same_field_are_shown_side_by_side(admin_fixtures, staff_client
     assert r.status_code == 412
     for text in ("Launch", "Theirs", "Mine", "Ada (@ada) changed it at", "Save my values"):
         assert text in page
+    assert "Another person has changed the same fields." in page
+    assert "since version" not in page
     assert not admin_fixtures.events(subject_type="task")
+
+
+def test_conflict_with_a_hidden_former_value_is_shown_without_it(admin_fixtures):
+    error = {
+        "pointer": "#/title",
+        "code": "changed_since",
+        "detail": "Another user changed it.",
+        "theirs": "B",
+        "yours": "C",
+    }
+    etag = f'"task-{admin_fixtures.task.pk}-3"'
+    problem = PreconditionFailed("Changed.", errors=[error], headers={"ETag": etag})
+
+    with inside(admin_fixtures.root.tenant):
+        (conflict,) = read_field_conflicts(admin_fixtures.root, problem)
+
+    assert (conflict.theirs, conflict.yours) == ("B", "C")
 
 
 def test_own_values_can_be_saved_after_conflict(admin_fixtures, staff_client, opened):

@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.admin.fields import FormValues, set_messages
 from accounts.models import User
+from taskflow.admin.refusals import list_sentences
 from taskflow.admin.site import Select, TextInput
 from taskflow.audit.actor import Actor
 from taskflow.http.errors import Problem
@@ -127,4 +128,4 @@ def _check(schema: type[Any], values: dict[str, object]) -> None:
     try:
         check_values(schema, values)
     except Problem as problem:
-        raise forms.ValidationError(problem.detail) from None
+        raise forms.ValidationError(list_sentences(problem)) from None

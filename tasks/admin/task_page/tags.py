@@ -12,6 +12,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.utils.translation import gettext_lazy as _
 
+from taskflow.admin.refusals import list_sentences
 from taskflow.db.text import fold_key
 from taskflow.http.errors import Problem
 from taskflow.http.parsing import check_values
@@ -59,8 +60,7 @@ class TagsField(forms.Field):
             check_tag_count(len({fold_key(name) for name in sent}))
             names: list[str] = check_values(TaskCreate, {"tags": sent})["tags"]
         except Problem as problem:
-            sentences = [str(error["detail"]) for error in problem.errors] or [problem.detail]
-            raise ValidationError(sentences) from None
+            raise ValidationError(list_sentences(problem)) from None
         folded = {fold_key(name) for name in names}
         tags = Tag.objects.filter(name_folded__in=sorted(folded))
         return tags if len(tags) == len(folded) else names
