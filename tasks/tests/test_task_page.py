@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from django.contrib.messages import get_messages
 from django.db import connection
@@ -265,6 +267,33 @@ def test_edit_of_a_comment_that_was_changed_meanwhile_is_refused(rows, client):
     assert "changed it at" in r.content.decode()
     assert "Second" in r.content.decode()
     assert rows.comments() == ["First"]
+
+
+def sent_by(form, button):
+    """Return what a browser sends when a button of the form of a comment is pressed."""
+    hidden = re.findall(r'type="hidden" name="(\w+)" value="(\w+)"', form.split("</form>")[0])
+    return dict(hidden) | {"do": button}
+
+
+def test_second_save_of_a_conflicting_comment_replaces_only_what_was_shown(rows, client):
+    with inside(rows.root.tenant):
+        own = create_comment(rows.root, rows.task, body="Mine")
+    where = address(rows.task, "comments")
+    data = {"do": "edit", "comment": own.pk, "version": own.version}
+    client.post(where, data | {"body": "First"})
+
+    page = client.post(where, data | {"body": "Second"}).content.decode()
+    form = page[page.index('name="comment"') - 100 :]
+    again = client.post(where, sent_by(form, "edit") | {"body": "Second"})
+
+    assert "First" in form
+    assert again.status_code == 422
+    assert rows.comments() == ["First"]
+    client.post(where, sent_by(form, "overwrite") | {"body": "Second"})
+    assert rows.comments() == ["Second"]
+    late = client.post(where, sent_by(form, "overwrite") | {"body": "Third"})
+    assert late.status_code == 422
+    assert rows.comments() == ["Second"]
 
 
 def test_comment_is_deleted_to_the_trash(rows, client):

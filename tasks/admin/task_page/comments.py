@@ -13,7 +13,7 @@ from django.utils.translation import gettext as translate
 
 from accounts.admin.recorded import get_actor
 from taskflow.audit.actor import Actor
-from taskflow.http.errors import Invalid
+from taskflow.http.errors import Invalid, PreconditionFailed
 from taskflow.http.parsing import check_values
 from taskflow.http.preconditions import Precondition
 from tasks.actions import comments as actions
@@ -43,13 +43,14 @@ def show_comments(
 
     Five queries for any number of comments, and those of find_references().
     """
-    typed = ""
+    typed, is_conflict = "", False
     if request.method == "POST":
         problem = find_refusal(lambda: _change(request, task))
         if problem is None:
             return HttpResponseRedirect(task_address(task, "comments"))
         show_refusal(request, problem)
         typed = request.POST.get("body", "")
+        is_conflict = isinstance(problem, PreconditionFailed)
     rows = Comment.objects.filter(task=task).select_related("author").order_by("-id")
     page = get_page(request, rows)
     edited_id = read_id(request.POST.get("comment", "") or request.GET.get("edit", ""))
@@ -58,6 +59,8 @@ def show_comments(
         "comments": _show(get_actor(request), task, list(page), can_change=can_change),
         "can_comment": can_change,
         "edited_id": edited_id,
+        "opened_version": read_id(request.POST.get("version", "")),
+        "is_conflict": is_conflict,
         "typed": typed,
     }
     return TemplateResponse(
@@ -99,8 +102,17 @@ def _add(request: HttpRequest, task: Task) -> None:
 
 def _edit(request: HttpRequest, task: Task) -> None:
     """Replace the text of an own comment, unless it was changed since the form was opened."""
+    _replace(request, task, "version")
+
+
+def _overwrite(request: HttpRequest, task: Task) -> None:
+    """Replace the text that the form has shown as the newer one."""
+    _replace(request, task, "newer_version")
+
+
+def _replace(request: HttpRequest, task: Task, version_field: str) -> None:
     comment = _find_comment(request, task)
-    version = read_id(request.POST.get("version", ""))
+    version = read_id(request.POST.get(version_field, ""))
     actor = get_actor(request)
     if version is not None:
         actor = replace(actor, precondition=Precondition("comment", comment.pk, version))
@@ -116,6 +128,7 @@ def _delete(request: HttpRequest, task: Task) -> None:
 CHANGES: dict[str, Callable[[HttpRequest, Task], None]] = {
     "add": _add,
     "edit": _edit,
+    "overwrite": _overwrite,
     "delete": _delete,
 }
 
