@@ -12,14 +12,16 @@ from django.http import HttpResponse
 
 from taskflow.audit import text_size
 from taskflow.audit.actor import Actor, ActorRequest
+from taskflow.audit.event_log import savepoint
 from taskflow.audit.text_size import measure_other_words, measure_text
+from taskflow.db.text import fold_key
 from taskflow.http.errors import Invalid, NotFound, Problem, merge_problems
 from taskflow.http.parsing import parse_json
 from taskflow.http.preferences import mark_applied, read_return_preference
 from taskflow.http.references import describe_unknown
 from taskflow.http.responses import respond
 from taskflow.http.sent_names import point_into_body
-from tasks.actions.tags import check_new_tags
+from tasks.actions.tags import check_new_tags, find_tags
 from tasks.api.responses import updated_task_texts
 from tasks.changes.base import TaskChange
 from tasks.changes.create import CreateTask, create_tasks
@@ -56,6 +58,21 @@ def run_bulk(actor: Actor, body: TaskBulk) -> list[_Entry]:
 
     Raises the problems of all operations as one, unless `on_error` is `skip`.
     """
+    entries = _prepare(actor, body)
+    new_names = _find_new_tags(actor, entries) if body.on_error == OnError.SKIP else set()
+    if new_names:
+        entries = _write_without_unused_tags(actor, body, entries, new_names)
+    else:
+        _write(actor, entries)
+    for entry in entries:
+        entry.problem = entry.problem and entry.problem_with_pointers(entry.problem)
+    if body.on_error == OnError.REFUSE and any(entry.problem for entry in entries):
+        raise merge_problems(entry.problem for entry in entries if entry.problem)
+    return entries
+
+
+def _prepare(actor: Actor, body: TaskBulk) -> list[_Entry]:
+    """Return the entries of the operations. Raises Invalid for more than one request may have."""
     entries = _build_entries(actor, body.operations)
     if len(entries) > MAX_OPERATIONS:
         raise Invalid.field(
@@ -63,11 +80,6 @@ def run_bulk(actor: Actor, body: TaskBulk) -> list[_Entry]:
         )
     _check_text_size(entries)
     check_new_tags(name for entry in entries for name in entry.tag_names(actor))
-    _write(actor, entries)
-    for entry in entries:
-        entry.problem = entry.problem and entry.problem_with_pointers(entry.problem)
-    if body.on_error == OnError.REFUSE and any(entry.problem for entry in entries):
-        raise merge_problems(entry.problem for entry in entries if entry.problem)
     return entries
 
 
@@ -84,6 +96,11 @@ class _Entry:
     change: TaskChange | None = None
     problem: Problem | None = None
     is_malformed: bool = False
+
+    @property
+    def key(self) -> tuple[int, int | None]:
+        """What the entry has in common with that of the same operation, built again."""
+        return self.index, self.task.pk if self.task else None
 
     @property
     def values(self) -> Mapping[str, object]:
@@ -206,8 +223,9 @@ def _has_id(op: Any) -> bool:
 
 def _write(actor: Actor, entries: list[_Entry]) -> None:
     """Create new tasks, then carry out the changes. Refused entries get their problem."""
-    creating = [(entry, entry.new) for entry in entries if entry.new]
-    changing = [(entry, entry.change) for entry in entries if entry.change]
+    open_entries = [entry for entry in entries if not entry.problem]
+    creating = [(entry, entry.new) for entry in open_entries if entry.new]
+    changing = [(entry, entry.change) for entry in open_entries if entry.change]
     new, changes = [new for _, new in creating], [change for _, change in changing]
     if new and changes:
         lock_projects_for(actor, [change.project for change in new], changes)
@@ -219,6 +237,48 @@ def _write(actor: Actor, entries: list[_Entry]) -> None:
     change_tasks(actor, changes, problems, has_project_locks=bool(new))
     for n, (entry, _) in enumerate(changing):
         entry.problem = problems.get(n)
+
+
+class _UnusedTags(Exception):
+    """Rolls back changes that have created tags for refused operations only."""
+
+
+def _write_without_unused_tags(
+    actor: Actor, body: TaskBulk, entries: list[_Entry], new_names: set[str]
+) -> list[_Entry]:
+    """Do what _write() does, and create no tag that only refused operations name.
+
+    The tags are created before the operations are checked. If some are not used, everything is
+    taken back, and the operations that were not refused are carried out again. The entries are
+    built anew for that, since the planner sets the new values on their tasks.
+    """
+    while True:
+        written = [entry for entry in entries if not entry.problem]
+        try:
+            with savepoint():
+                _write(actor, entries)
+                used = [entry for entry in written if not entry.problem]
+                if new_names & (_tags_of(actor, written) - _tags_of(actor, used)):
+                    raise _UnusedTags
+            return entries
+        except _UnusedTags:
+            problems = {entry.key: entry.problem for entry in entries if entry.problem}
+            entries = _prepare(actor, body)
+            for entry in entries:
+                entry.problem = entry.problem or problems.get(entry.key)
+
+
+def _find_new_tags(actor: Actor, entries: list[_Entry]) -> set[str]:
+    """Return the folded names of the tags that the operations name and that do not exist yet.
+
+    One query if the operations name tags.
+    """
+    names = _tags_of(actor, entries)
+    return names - find_tags(names).keys() if names else names
+
+
+def _tags_of(actor: Actor, entries: list[_Entry]) -> set[str]:
+    return {fold_key(name) for entry in entries for name in entry.tag_names(actor)}
 
 
 def _load_tasks(actor: Actor, entries: list[_Entry]) -> tuple[dict[int, str], int]:

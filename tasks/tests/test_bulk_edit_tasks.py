@@ -7,8 +7,9 @@ import pytest
 from taskflow.tenancy import inside
 from tasks.actions.members import add_member
 from tasks.actions.projects import create_project
+from tasks.actions.tags import create_tag
 from tasks.changes.tasks import create_task
-from tasks.models import Task
+from tasks.models import Tag, Task
 
 
 def bulk(client, *operations, **more):
@@ -149,6 +150,33 @@ def test_refused_operation_is_skipped_with_on_error_skip(fixtures, as_, tasks):
     with inside(fixtures.acme):
         assert Task.objects.filter(status="done").count() == 1
         assert Task.objects.filter(external_ref="r").get().title == "made"
+
+
+def test_skipped_operations_create_no_tags(fixtures, as_, events, tasks):
+    with inside(fixtures.acme):
+        create_tag(fixtures.bob, name="known")
+    tag = {"op": "tag", "id": tasks[0].pk, "data": {"tags": ["Both", "used", "known"]}}
+    refused = {"op": "update", "id": tasks[1].pk, "data": {
+        "assignee_id": fixtures.eve.user.pk, "tags": ["both", "unused", "known"]}}  # fmt: skip
+
+    r = bulk(
+        as_(fixtures.bob),
+        tag,
+        refused,
+        new(fixtures, title="made", external_ref="r", tags=["of a new one"]),
+        new(fixtures, title="twice", external_ref="r", tags=["of a refused one"]),
+        {"op": "untag", "id": tasks[0].pk, "data": {"tags": ["used"]}},
+        on_error="skip",
+    )
+
+    assert [x["ok"] for x in r.json()["results"]] == [True, False, True, False, True]
+    assert [tag["name"] for tag in r.json()["results"][4]["task"]["tags"]] == ["Both", "known"]
+    with inside(fixtures.acme):
+        names = set(Tag.objects.values_list("name", flat=True))
+    assert names >= {"Both", "used", "known", "of a new one"}
+    assert not names & {"unused", "of a refused one"}
+    recorded = [event for event in events(fixtures.acme) if event.subject_type == "tag"]
+    assert len(recorded) == len(names)
 
 
 @pytest.mark.parametrize("on_error", ["refuse", "skip"])
