@@ -7,6 +7,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.db import models
 from django.http import HttpRequest, HttpResponse
+from django.utils.translation import ngettext
 
 from accounts.admin.fields import FormValues
 from accounts.admin.forms import RecordedForm
@@ -16,6 +17,7 @@ from taskflow.audit.actor import Actor
 from taskflow.http.files import WrittenFile
 from tasks.actions import members as member_actions
 from tasks.actions import projects as actions
+from tasks.admin.done import report_done
 from tasks.admin.rendered import RenderedAdmin
 from tasks.admin.rights import check_role, check_writer
 from tasks.csv.writing import csv_response
@@ -131,7 +133,11 @@ class ProjectAdmin(RenderedAdmin):
     @action(description="Complete all open tasks")
     def complete_tasks(self, request: HttpRequest, queryset: models.QuerySet[Project]) -> None:
         count = sum(actions.complete_project_tasks(get_actor(request), p) for p in queryset)
-        messages.success(request, f"Completed {count} tasks.")
+        done = ngettext("Completed %(n)d task.", "Completed %(n)d tasks.", count) % {"n": count}
+        if count:
+            report_done(request, done)
+        else:
+            messages.success(request, done)
 
     @action(description="Download the tasks as CSV")
     def download_tasks(
