@@ -43,7 +43,7 @@ from taskflow.audit.actor import Actor, ActorRequest
 from taskflow.audit.models import Via
 from taskflow.audit.recorder import serialize_graph_changes
 from taskflow.http.addresses import find_client
-from taskflow.http.bodies import API_PREFIXES, read_body
+from taskflow.http.bodies import ADMIN_PREFIX, API_PREFIXES, read_body
 from taskflow.http.body_options import is_dry_run
 from taskflow.http.contention import respond_with_retries, restore_request
 from taskflow.http.database_errors import (
@@ -69,7 +69,6 @@ from taskflow.http.unavailable import ReadOnly
 from taskflow.http.waiting import is_run_again, is_waiting, list_readers
 from taskflow.tenancy import TenantError, allow_early_commit, inside
 
-ADMIN_PREFIX = "/admin/"
 PLANS_PATH = "/api/v1/plans"  # what is planned is always rolled back
 
 GetResponse = Callable[[ActorRequest], HttpResponse]

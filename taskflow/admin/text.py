@@ -13,11 +13,11 @@ from io import BytesIO
 from django.http import HttpResponse, QueryDict
 from django.http.multipartparser import MultiPartParser
 
+from taskflow.http.bodies import ADMIN_PREFIX
 from taskflow.http.middleware import GetResponse
 from taskflow.http.request import Request
 from taskflow.http.schema import is_unstorable
 
-ADMIN = "/admin/"
 ONE_BYTE_EACH = "latin-1"  # maps each byte to a character, so that the bytes can be restored
 MAX_LENGTH = 500  # characters of a value in a URL: of searches, filters, orders and pages
 # Characters of a value that contains others: the filters of the list to return to, those of the API
@@ -44,7 +44,7 @@ class AdminTextMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: Request) -> HttpResponse:
-        if request.path.startswith(ADMIN) and (refusal := find_refusal(request)):
+        if request.path.startswith(ADMIN_PREFIX) and (refusal := find_refusal(request)):
             return HttpResponse(refusal, status=400, content_type="text/plain; charset=utf-8")
         return self.get_response(request)
 

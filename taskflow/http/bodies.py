@@ -10,6 +10,7 @@ from __future__ import annotations
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.http import HttpResponse, UnreadablePostError
+from django.template.loader import render_to_string
 
 from taskflow.http.charsets import check_charset
 from taskflow.http.errors import BadRequest, Problem, problem_of_status
@@ -17,6 +18,7 @@ from taskflow.http.request import Request
 
 MCP_PATH = "/mcp"  # the tools of language models: taskflow/mcp/
 API_PREFIXES = ("/api/", MCP_PATH)  # of paths that need a token, and whose errors are problems
+ADMIN_PREFIX = "/admin/"  # of paths whose errors are pages
 MAX_CONTENT_LENGTH_DIGITS = 19  # Python's int() refuses more than 4,300 digits
 DIGITS_OF_SMALL_BODY = 6  # a Content-Length with so many digits is below every limit
 
@@ -56,12 +58,26 @@ def read_body(request: Request) -> HttpResponse | None:
         if len(request.body) < int(content_length):
             raise BadRequest("The body is shorter than its Content-Length.")
     except RequestDataTooBig:
-        return _refuse(request, problem_of_status(413))
+        return _refuse_large(request)
     except UnreadablePostError:
         return _refuse(request, BadRequest("The connection ended before the body did."))
     except Problem as problem:
         return _refuse(request, problem)
     return None
+
+
+def _refuse_large(request: Request) -> HttpResponse:
+    """Return a page for a form of the admin, which is not read: so it knows no user.
+
+    Everything else is refused as _refuse() does.
+    """
+    problem = problem_of_status(413)
+    if not request.path.startswith(ADMIN_PREFIX):
+        return _refuse(request, problem)
+    is_file = settings.FILE_PATHS.fullmatch(request.path) is not None
+    context = {"is_file": is_file, "address": request.path}
+    page = render_to_string("admin/too_large.html", context)
+    return HttpResponse(page, status=problem.status, headers=problem.headers)
 
 
 def _refuse(request: Request, problem: Problem) -> HttpResponse:

@@ -87,7 +87,9 @@ def test_a_body_is_read_once_and_outside_every_unit_of_work(
         ("/api/v1/projects/APO/tasks.csv", 2**22, "application/problem+json"),
         ("/api/v1/projects/APO/imports", 2**22, "application/problem+json"),
         ("/api/v1/projects/APO/imports/x", 2**20, "application/problem+json"),
-        ("/admin/login/", 2**20, "text/plain; charset=utf-8"),
+        ("/admin/import/", 2**22, "text/html; charset=utf-8"),
+        ("/admin/login/", 2**20, "text/html; charset=utf-8"),
+        ("/metrics", 2**20, "text/plain; charset=utf-8"),
     ],
 )
 def test_a_body_above_the_limit_is_refused_unread(send, path, limit, kind):
@@ -97,6 +99,13 @@ def test_a_body_above_the_limit_is_refused_unread(send, path, limit, kind):
 
     assert (status, headers["Content-Type"]) == (413, kind)
     assert body.units == []
+
+
+def test_a_file_above_the_limit_is_refused_with_a_page(send):
+    _, _, text = send("POST", "/admin/import/", Input(b""), 2**22 + 1)
+
+    assert "The file has more than 4 MiB. Split it, and import the parts." in text
+    assert '<a class="font-medium text-primary-600 underline" href="/admin/import/">' in text
 
 
 @pytest.mark.parametrize("path", ["/api/v1/tags", "/admin/login/"])
