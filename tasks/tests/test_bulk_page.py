@@ -15,6 +15,8 @@ from tasks.actions.members import add_member
 from tasks.actions.projects import create_project
 from tasks.admin.addresses import list_address
 from tasks.admin.bulk import page as bulk_page
+from tasks.admin.bulk import running
+from tasks.changes.create import CreateTask, create_tasks
 from tasks.changes.tasks import create_task
 from tasks.models import Task
 
@@ -211,6 +213,32 @@ def test_more_tasks_than_the_limit_are_refused_with_a_sentence(
     for data in ({}, {"ids": ids_of(tasks)}, {"_selected_action": [t.pk for t in tasks]}):
         r = browser.post(BULK, data)
         assert (r.status_code, "At most 2 tasks" in message_of(r)) == (302, True)
+
+
+def test_all_tasks_of_a_long_list_are_changed_at_once_and_undone(fixtures, browser):
+    with inside(fixtures.acme):
+        many = [{"project": fixtures.apollo, "title": f"n{n}"} for n in range(515)]
+        create_tasks(fixtures.ada, [CreateTask.build(values) for values in many])
+
+    r = browser.post(BULK, {"make": "all", "priority": "high"})
+
+    assert (r.status_code, "516 tasks are changed." in message_of(r)) == (302, True)
+    with inside(fixtures.acme):
+        assert Task.objects.filter(priority="high").count() == 516
+    undo = re.search(r'href="([^"]+)"', message_of(r))[1]
+    form = {"request_id": r["X-Request-Id"], "since": "", "confirmed": "1"}
+    assert browser.post(undo, form).status_code == 302
+    with inside(fixtures.acme):
+        assert Task.objects.filter(priority="high").count() == 0
+
+
+def test_more_changes_than_one_undo_takes_back_are_refused(fixtures, browser, tasks, monkeypatch):
+    monkeypatch.setattr(running, "MAX_EVENTS", 2)
+
+    r = send(browser, tasks, "make", priority="low")
+
+    assert "one undo takes back at most 2" in r.content.decode()
+    assert {task.priority for task in stored(fixtures, tasks)} == {"high"}
 
 
 @pytest.mark.parametrize("ids", ["x", "1,½", "-1", "1 2", str(10**30)])

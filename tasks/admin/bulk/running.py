@@ -12,14 +12,14 @@ from taskflow.audit.event_log import capture_events, savepoint
 from taskflow.audit.history import HistoryEntry, read_history
 from taskflow.audit.models import Event
 from taskflow.http.errors import Invalid, Problem
+from tasks.actions.undo.undoing import MAX_EVENTS
 from tasks.admin.bulk.edit import BulkEdit
 from tasks.changes.base import TaskChange
 from tasks.changes.planner import change_tasks
 from tasks.models import Task
 from tasks.queries.lookup import find_tasks
-from tasks.schemas.bulk import MAX_OPERATIONS
 
-MAX_TASKS = MAX_OPERATIONS  # as in a bulk request of the API
+MAX_TASKS = 5_000  # as many as an import of CSV may change; a bulk request of the API takes fewer
 MAX_SHOWN = 100  # changes in a preview
 MAX_ATTEMPTS = 6  # of leaving out what is refused: a refused task may be what others need
 
@@ -80,7 +80,7 @@ def make_changes(
 
     The number of statements does not depend on the number of tasks; it is larger for each attempt,
     and the second attempt is needed only if tasks are refused. Raises Invalid for too many tasks,
-    and the problems of the request as a whole.
+    for more events than one undo takes back, and the problems of the request as a whole.
     """
     if len(ids) > MAX_TASKS:
         raise Invalid(
@@ -116,10 +116,21 @@ def _attempt_changes(
             found = _change(actor, changes)
             if found:
                 raise _Refused
+            _check_undoable(len(events))
     except _Refused:
         return outcome, found
     outcome.events = events
     return outcome, {}
+
+
+def _check_undoable(count: int) -> None:
+    """Raise Invalid for more events than one undo takes back."""
+    if count > MAX_EVENTS:
+        raise Invalid(
+            f"This makes {count} changes, and one undo takes back at most {MAX_EVENTS}. Choose"
+            " fewer tasks, or fewer changes.",
+            code="too_many",
+        )
 
 
 def _change(actor: Actor, changes: Sequence[TaskChange]) -> dict[int, Problem]:
