@@ -19,7 +19,7 @@ from taskflow.http.errors import Conflict, Invalid
 from taskflow.tenancy import TenantModel
 from tasks.actions.ownership import find_successors, make_owner_of_projects
 from tasks.changes.assign import AssignTask, UnassignTask
-from tasks.models import Page, Project, ProjectMember, Role, Status, Task
+from tasks.models import Page, Project, ProjectMember, Role, Status, Task, View
 
 RowT = TypeVar("RowT", bound=TenantModel)
 
@@ -34,6 +34,7 @@ class Offboarding:
     tasks_unassigned: int = 0
     projects_handed_over: list[int] = field(default_factory=list)
     pages_handed_over: int = 0
+    views_handed_over: int = 0
     memberships_ended: int = 0
     agents_handed_over: int = 0
     agents_deactivated: int = 0
@@ -42,10 +43,11 @@ class Offboarding:
 def offboard_user(actor: Actor, user: User, new_owner: User | None = None) -> Offboarding:
     """Deactivate a user, revoke their tokens, end their memberships, and hand over what they own.
 
-    Projects, pages, open tasks and agents go to `new_owner`. A task that the new owner cannot see
-    is unassigned, and such a page goes to the owner of its project. Without `new_owner`, each
-    project and its pages go to another owner of the project, open tasks are unassigned, and the
-    user's agents are offboarded too. Done tasks and events stay as they are. Projects and pages in
+    Projects, pages, open tasks, shared views and agents go to `new_owner`. A task that the new
+    owner cannot see is unassigned, and such a page goes to the owner of its project. Without
+    `new_owner`, each project and its pages go to another owner of the project, open tasks are
+    unassigned, and the user's agents are offboarded too. Shared views stay as they are then, and
+    administrators can change them. Done tasks and events stay as they are. Projects and pages in
     the trash are handed over as well; a project there that has no other owner keeps its owner
     until it is restored. A constant number of statements. Offboarding a user twice changes nothing.
     Raises Conflict for the last administrator, and for projects that have no other owner.
@@ -66,6 +68,9 @@ def offboard_user(actor: Actor, user: User, new_owner: User | None = None) -> Of
     _hand_over_projects(actor, leaving, new_owner, result)
     _hand_over_pages(actor, leaving, new_owner, result)
     _hand_over_tasks(actor, leaving, new_owner, result)
+    if new_owner:
+        shared = View.objects.filter(owner=user, is_shared=True)
+        result.views_handed_over = change_all(actor, shared, "handed_over", owner=new_owner)
     ended = ProjectMember.objects.filter(user__in=leaving)
     result.memberships_ended = remove_all(actor, ended, "left")
     result.tokens_revoked = offboard_users(actor, leaving)

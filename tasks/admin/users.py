@@ -7,22 +7,25 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.db import transaction
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils.translation import gettext as _
 
 from accounts.actions.erasure import erase_user
 from accounts.admin import users
 from accounts.admin.fields import FormValues, set_messages
 from accounts.admin.recorded import get_actor
-from accounts.models import User, UserKind
+from accounts.models import ApiToken, User, UserKind
 from taskflow.admin.refusals import refusal_as_html
 from taskflow.admin.site import Select, action
 from taskflow.http.converters import is_id
 from taskflow.http.errors import Problem
 from taskflow.http.unavailable import Contended
 from tasks.actions.offboarding import Offboarding, offboard_user
+from tasks.models import Page, Project, ProjectMember, Status, Task, View
 
 admin.site.unregister(User)
 
@@ -82,6 +85,7 @@ class UserAdminWithOffboarding(users.UserAdmin):
             **self.admin_site.each_context(request),
             "title": f"Offboard {user}",
             "form": form,
+            "counts": count_owned(user),
             "opts": self.opts,
             "original": user,
         }
@@ -94,10 +98,26 @@ class UserAdminWithOffboarding(users.UserAdmin):
         messages.success(request, _describe(result))
 
 
+def count_owned(user: User) -> list[tuple[str, int]]:
+    """Return what offboarding ends or hands over, as labels with numbers. A query for each."""
+    rows: list[tuple[str, QuerySet[Any]]] = [
+        (_("Projects, with those in the trash"), Project.everything.filter(owner=user)),
+        (_("Open tasks"), Task.everything.filter(assignee=user).exclude(status=Status.DONE)),
+        (_("Pages, with those in the trash"), Page.everything.filter(owner=user)),
+        (_("Shared views"), View.objects.filter(owner=user, is_shared=True)),
+        (_("Views that nobody else sees"), View.objects.filter(owner=user, is_shared=False)),
+        (_("Active agents"), User.objects.active().filter(responsible=user, kind=UserKind.AGENT)),
+        (_("Memberships of projects"), ProjectMember.objects.filter(user=user)),
+        (_("Tokens"), ApiToken.objects.filter(user=user, revoked_at=None, is_sign_in=False)),
+    ]
+    return [(label, found.count()) for label, found in rows]
+
+
 def _describe(result: Offboarding) -> str:
     """Return the message that is displayed after offboarding."""
     return (
         f"{result.user} is offboarded: {len(result.projects_handed_over)} projects,"
-        f" {result.tasks_handed_over} tasks and {result.pages_handed_over} pages handed over,"
+        f" {result.tasks_handed_over} tasks, {result.pages_handed_over} pages and"
+        f" {result.views_handed_over} shared views handed over,"
         f" {result.tasks_unassigned} tasks unassigned, {result.tokens_revoked} tokens revoked."
     )

@@ -24,11 +24,11 @@ def offboard_user(
     """Deactivate a user, revoke their tokens, end their memberships, and hand over what they own.
     For administrators.
 
-    Projects, pages, open tasks and agents go to `hand_over_to`; tasks that this user cannot see are
-    unassigned. Without `hand_over_to`, each project goes to another owner of it, open tasks are
-    unassigned and the agents of the user are offboarded too. The response contains what was
-    changed; a repeated call changes nothing. 409 for the last administrator of the tenant, and
-    `no_other_owner` with a list of the projects that have no other owner.
+    Projects, pages, open tasks, shared views and agents go to `hand_over_to`; tasks that this user
+    cannot see are unassigned. Without `hand_over_to`, each project goes to another owner of it,
+    open tasks are unassigned and the agents of the user are offboarded too. The response contains
+    what was changed; a repeated call changes nothing. 409 for the last administrator of the tenant,
+    and `no_other_owner` with a list of the projects that have no other owner.
     """
     user = find_user(request.auth, user_id)
     new_owner = body.hand_over_to and find_referenced_user(

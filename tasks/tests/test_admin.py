@@ -25,6 +25,7 @@ from tasks.actions.comments import create_comment
 from tasks.actions.members import add_member, change_role
 from tasks.actions.projects import create_project, update_project
 from tasks.actions.tags import create_tag
+from tasks.actions.views import create_view
 from tasks.changes.tasks import complete_task, create_task, delete_task, update_task
 from tasks.models import Comment, Page, Project, ProjectMember, Role, Tag, Task
 from tasks.tests.factories import CommentFactory, PageFactory, ProjectFactory, TaskFactory
@@ -572,12 +573,16 @@ def test_blockers_are_set_and_completing_is_refused_in_the_list(admin_fixtures, 
 @pytest.mark.slow
 def test_offboarding_hands_everything_over(admin_fixtures, staff_client):
     path = address(User, "offboarding", admin_fixtures.ada.user.pk)
+    with inside(admin_fixtures.root.tenant):
+        create_view(admin_fixtures.ada, name="S", where={"tag": ["bug"]}, is_shared=True)
     assert (
         "Offboard"
         in staff_client.get(address(User, "change", admin_fixtures.ada.user.pk)).content.decode()
     )
     page = staff_client.get(path).content.decode()
     assert "Hand over to" in page
+    assert '<dt>Shared views</dt><dd class="font-medium">1</dd>' in page
+    assert '<dt>Projects, with those in the trash</dt><dd class="font-medium">1</dd>' in page
     assert "mallory" not in page
     refused = staff_client.post(path, {})
     assert "Some projects have no other owner" in refused.content.decode()

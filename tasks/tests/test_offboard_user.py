@@ -12,8 +12,9 @@ from tasks.actions.members import add_member
 from tasks.actions.offboarding import offboard_user
 from tasks.actions.pages import create_page
 from tasks.actions.projects import create_project, delete_project
+from tasks.actions.views import create_view
 from tasks.changes.tasks import complete_task, create_task
-from tasks.models import Page, Project, ProjectMember, Role, Task
+from tasks.models import Page, Project, ProjectMember, Role, Task, View
 
 pytestmark = pytest.mark.one_database
 
@@ -32,6 +33,8 @@ def work(fixtures):
         done = create_task(fixtures.ada, second_project, title="done", assignee=fixtures.ada.user)
         complete_task(fixtures.ada, done)
         page = create_page(fixtures.ada, second_project, title="Draft")
+        create_view(fixtures.ada, name="Shared", where={"tag": ["bug"]}, is_shared=True)
+        create_view(fixtures.ada, name="Own", where={"tag": ["bug"]})
     return second_project, task, done, page
 
 
@@ -50,6 +53,7 @@ def test_offboarding_hands_over_everything_to_the_new_owner(fixtures, as_, event
         "tasks_unassigned": 0,
         "projects_handed_over": [fixtures.apollo.pk, second_project.pk],
         "pages_handed_over": 1,
+        "views_handed_over": 1,
         "memberships_ended": 2,
         "agents_handed_over": 1,
         "agents_deactivated": 0,
@@ -64,6 +68,8 @@ def test_offboarding_hands_over_everything_to_the_new_owner(fixtures, as_, event
         assert Task.objects.get(pk=done.pk).assignee == fixtures.ada.user
         assert Page.objects.get(pk=page.pk).owner == fixtures.bob.user
         assert User.objects.get(pk=fixtures.bot.user.pk).responsible == fixtures.bob.user
+        owners = dict(View.objects.values_list("name", "owner"))
+        assert owners == {"Shared": fixtures.bob.user.pk, "Own": fixtures.ada.user.pk}
     done_by = {e.actor_id for e in events(fixtures.acme, request_id=r.headers["X-Request-Id"])}
     assert done_by == {fixtures.boss.user.pk}
 
