@@ -270,7 +270,7 @@ CORS_EXPOSE_HEADERS = [
 QUOTAS: dict[str, int] = {}
 for _quota in (
     *("projects", "tasks", "comments", "pages", "tags", "users", "tokens", "webhooks"),
-    "text_bytes",
+    *("views", "text_bytes"),
 ):
     _limit = env.read_limit(f"TASKFLOW_MAX_{_quota.upper()}")
     if _limit is not None:

@@ -47,6 +47,7 @@ class TenantUsage(Out):
         description="Tokens that are neither revoked nor expired, without those of signing in."
     )
     webhooks: QuotaUsage = Field(description="Webhooks, paused ones too.")
+    views: QuotaUsage = Field(description="Stored views of all users.")
     text_bytes: QuotaUsage = Field(
         description="Bytes of the titles, names, descriptions and texts of these rows, with links"
         " and metadata as JSON."

@@ -30,7 +30,18 @@ MIN_SECONDS = 5.0  # a count is not repeated earlier
 MAX_SHARE = 0.01  # of the time may be spent with counting: a count of 0.2 s serves for 20 s
 MARGIN = 0.1  # of a limit: in the last tenth, counts are exact
 TEXT = "text_bytes"
-NAMES = ("projects", "tasks", "comments", "pages", "tags", "users", "tokens", "webhooks", TEXT)
+NAMES = (
+    "projects",
+    "tasks",
+    "comments",
+    "pages",
+    "tags",
+    "users",
+    "tokens",
+    "webhooks",
+    "views",
+    TEXT,
+)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ LABELS = {
     "pages": gettext_lazy("Pages"),
     "tags": gettext_lazy("Tags"),
     "webhooks": gettext_lazy("Webhooks"),
+    "views": gettext_lazy("Stored views"),
     "users": gettext_lazy("Active users"),
     "tokens": gettext_lazy("Tokens"),
     "text_bytes": gettext_lazy("Text in bytes"),

@@ -171,6 +171,7 @@ register_counted_models(
         CountedModel("pages", Page, ("title", "body")),
         CountedModel("tags", Tag),
         CountedModel("webhooks", Webhook),
+        CountedModel("views", View),
         CountedModel(
             "users",
             User,

@@ -53,6 +53,7 @@ NEW = {
     "tags": ("/tags", {"name": "x"}),
     "users": ("/users", {"handle": "new", "email": "new@acme.example"}),
     "tokens": ("/tokens", {"name": "x", "scope": "read"}),
+    "views": ("/views", {"name": "x", "where": {"status": ["todo"]}}),
 }
 
 
