@@ -19,7 +19,7 @@ from tasks.admin.tabs import build_tabs
 from tasks.admin.task_pages import refuse_filters
 from tasks.admin.timeline import timeline
 from tasks.admin.trash import TrashableAdmin
-from tasks.admin.where import WhereFilter, apply_where, describe_where
+from tasks.admin.where import WhereFilter, add_panel_filters, apply_where, describe_where
 from tasks.models import Task
 from tasks.models.views import Layout
 
@@ -62,7 +62,11 @@ class FilteredTaskList(TrashableAdmin):
         context = {
             **(kwargs.pop("extra_context", None) or {}),
             "filters": describe_where(where),
-            "tabs": build_tabs(get_actor(request), where, Layout.LIST),
+            "tabs": build_tabs(
+                get_actor(request),
+                add_panel_filters(get_actor(request), where, request.GET),
+                Layout.LIST,
+            ),
         }
         return super().changelist_view(request, *args, extra_context=context, **kwargs)
 

@@ -7,7 +7,7 @@ the API returns for these filters.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from django.contrib import admin
 from django.db import models
@@ -15,16 +15,19 @@ from django.http import HttpRequest, QueryDict
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from accounts.models import User
 from taskflow.admin.site import TextFilter
 from taskflow.audit.actor import Actor
+from taskflow.http.converters import is_id
 from taskflow.http.filtering import EXCLUSION_SUFFIX
 from taskflow.http.query_parameters import parse_query
-from tasks.admin.addresses import WHERE, list_address_of
-from tasks.models import Task
+from tasks.admin.addresses import WHERE, list_address_of, narrow_where
+from tasks.models import Project, Task
 from tasks.queries.conditions import apply_filters
 from tasks.queries.filters import leave_out_archived, read_filters
 from tasks.schemas.task_filters import TaskWhere
 
+M = TypeVar("M", bound=models.Model)
 LABELS = {  # of the filters whose names are not their words
     "q": _("words"),
     "q_not": _("without the words"),
@@ -40,6 +43,7 @@ LABELS = {  # of the filters whose names are not their words
     "external_ref_none": _("without an external id"),
     "updated_since": _("changed since"),
 }
+CHOICE_FILTERS = ("status", "outcome", "priority")  # of the panel, named as those of GET /tasks
 WORDS = {
     "true": _("yes"),
     "false": _("no"),
@@ -71,6 +75,27 @@ def apply_where(actor: Actor, tasks: models.QuerySet[Task], where: str) -> model
     """
     values = leave_out_archived(read_filters(actor, parse_query(where, TaskWhere)))
     return apply_filters(tasks, values)
+
+
+def add_panel_filters(actor: Actor, where: str, query: QueryDict) -> str:
+    """Return `where` with the filters that the panel of the list has set in its address.
+
+    So they can be stored in a view, and the board and the calendar show the same tasks. A row that
+    the user cannot see is left out. One query each for a project and an assignee.
+    """
+    filters: dict[str, str] = {
+        name: value for name in CHOICE_FILTERS if (value := query.get(f"{name}__exact"))
+    }
+    if project := _find_chosen(Project.objects.visible_to(actor.viewer), query, "project"):
+        filters["project"] = project.key
+    if user := _find_chosen(User.objects.visible_to(actor.viewer), query, "assignee"):
+        filters["assignee"] = f"@{user.handle}"
+    return narrow_where(where, filters) if filters else where
+
+
+def _find_chosen(rows: models.QuerySet[M], query: QueryDict, name: str) -> M | None:
+    pk = query.get(f"{name}__id__exact", "")
+    return rows.filter(pk=pk).first() if is_id(pk) else None
 
 
 class DescribedFilter(NamedTuple):

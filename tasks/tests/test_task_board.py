@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from urllib.parse import urlencode
+from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
 import pytest
 from django.utils import timezone
@@ -260,6 +260,22 @@ def test_member_saves_the_filters_of_the_list_as_a_view(fixtures, tasks, client)
     tabs = client.get("/admin/tasks/task/").context["tabs"].selections
     (tab,) = (tab for tab in tabs if tab.title == "My week")
     assert client.get(tab.address).status_code == 200
+
+
+def test_filters_of_the_panel_are_saved_and_kept_on_the_board(fixtures, browser, tasks):
+    query = {"status__exact": "todo", "priority__exact": "high", "where": "created_by=@ada",
+             "project__id__exact": fixtures.apollo.pk,
+             "assignee__id__exact": fixtures.bob.user.pk}  # fmt: skip
+    page = browser.get(f"/admin/tasks/task/?{urlencode(query)}")
+
+    tabs = page.context["tabs"]
+    form = browser.get(tabs.save_address).context["adminform"].form
+    where = "created_by=@ada&status=todo&priority=high&project=APO&assignee=@bob"
+    assert unquote(form["where"].value()) == where
+    (board,) = (tab for tab in tabs.layouts if tab.address.startswith(BOARD))
+    assert parse_qs(urlsplit(board.address).query) == {"where": [form["where"].value()]}
+    foreign = browser.get("/admin/tasks/task/?project__id__exact=999999999")
+    assert foreign.context["tabs"].save_address is None
 
 
 @pytest.mark.parametrize(
