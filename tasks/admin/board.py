@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from django.contrib import messages
-from django.db.models import Count, F, Q, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.db.models import Count, F, Q
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 
@@ -24,12 +24,13 @@ from tasks.admin.addresses import FilterArgument, list_address_of, narrow_where
 from tasks.admin.task_page.base import find_refusal, show_refusal
 from tasks.admin.task_pages import TaskPage
 from tasks.changes import tasks as actions
-from tasks.models import Status, Task
+from tasks.models import ProjectMember, Status, Task
 from tasks.models.views import BoardGrouping, Layout
+from tasks.queries.filters import read_projects
 from tasks.queries.lookup import find_task
 
 MAX_CARDS = 20  # of a column; a link leads to the others
-MAX_PEOPLE = 8  # columns of assignees, those with the most open tasks
+MAX_PEOPLE = 8  # columns of assignees: those with the most open tasks, then other members
 NOBODY = "none"
 ORDER = (F("priority_rank").desc(), F("due").asc(nulls_last=True), "pk")
 
@@ -81,12 +82,12 @@ def board(request: HttpRequest) -> HttpResponse:
 def _load_columns(page: TaskPage, grouping: BoardGrouping) -> list[Column]:
     """Return the columns: one query for the counts, and one for the cards of each column.
 
-    By assignee, one more for the users, and only open tasks are shown.
+    By assignee, one more for the users and those of _find_members(), and only open tasks are shown.
     """
-    build: Callable[[QuerySet[Task]], list[Group]] = (
+    build: Callable[[TaskPage], list[Group]] = (
         _by_status if grouping == BoardGrouping.STATUS else _by_assignee
     )
-    return [_build_column(page, group) for group in build(page.tasks)]
+    return [_build_column(page, group) for group in build(page)]
 
 
 def _build_column(page: TaskPage, group: Group) -> Column:
@@ -102,8 +103,8 @@ def _build_column(page: TaskPage, group: Group) -> Column:
     )
 
 
-def _by_status(tasks: QuerySet[Task]) -> list[Group]:
-    rows = tasks.order_by().values_list("status").annotate(count=Count("pk"))
+def _by_status(page: TaskPage) -> list[Group]:
+    rows = page.tasks.order_by().values_list("status").annotate(count=Count("pk"))
     counts: dict[str, int] = dict(rows)
     return [
         Group(
@@ -117,11 +118,12 @@ def _by_status(tasks: QuerySet[Task]) -> list[Group]:
     ]
 
 
-def _by_assignee(tasks: QuerySet[Task]) -> list[Group]:
-    rows = tasks.exclude(status=Status.DONE).order_by().values_list("assignee")
+def _by_assignee(page: TaskPage) -> list[Group]:
+    rows = page.tasks.exclude(status=Status.DONE).order_by().values_list("assignee")
     counts = dict(rows.annotate(count=Count("pk")))
     first = sorted((pk for pk in counts if pk is not None), key=lambda pk: (-counts[pk], pk))
-    people = User.objects.in_bulk(first[:MAX_PEOPLE])
+    shown = list(dict.fromkeys([*first, *_find_members(page)]))[:MAX_PEOPLE]
+    people = User.objects.in_bulk(shown)
     is_open = ~Q(status=Status.DONE)
     nobody = Group(
         NOBODY,
@@ -136,10 +138,28 @@ def _by_assignee(tasks: QuerySet[Task]) -> list[Group]:
             str(people[pk]),
             is_open & Q(assignee=pk),
             {"assignee": f"@{people[pk].handle}", "status_not": Status.DONE.value},
-            counts[pk],
+            counts.get(pk, 0),
         )
-        for pk in first[:MAX_PEOPLE]
+        for pk in shown
     ]
+
+
+def _find_members(page: TaskPage) -> list[int]:
+    """Return the ids of active members of the projects that the filters name, so that somebody
+    without a task can get one. None without such a filter, or if the filters name people.
+
+    At most MAX_PEOPLE, by handle. Two queries if there are projects.
+    """
+    stored: dict[str, list[str]] = page.view.where if page.view else {}
+    query = QueryDict(page.where)
+    names = query.getlist("project") or stored.get("project", [])
+    if not names or "assignee" in query or "assignee" in stored:
+        return []
+    members = ProjectMember.objects.filter(
+        project__in=read_projects(page.actor, "project", names), user__is_active=True
+    )
+    ids = members.order_by("user__handle").values_list("user", flat=True)
+    return list(ids.distinct()[:MAX_PEOPLE])
 
 
 # ---- moving a card ------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from taskflow.http.errors import Problem
 from taskflow.http.parsing import check_values
 from tasks.admin.quick_line import QuickTask, parse_quick_add
 from tasks.admin.task_page.base import find_refusal, show_refusal
+from tasks.admin.task_pages import BELOW_TASKS
 from tasks.changes.create import CreateTask, create_tasks
 from tasks.models import Project, ProjectMember, ProjectStatus, Task
 from tasks.queries.references import resolve
@@ -51,7 +52,7 @@ def quick_add(request: HttpRequest) -> HttpResponse:
     context = {
         **({} if is_preview else admin.site.each_context(request)),
         "title": _("Quick add"),
-        "opts": Task._meta,
+        **BELOW_TASKS,
         "draft": draft,
         "default_project": sent.get(PROJECT, "") if sent.get(PROJECT, "") in keys else "",
         "max_line": MAX_LINE,

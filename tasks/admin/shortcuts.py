@@ -8,7 +8,7 @@ from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from tasks.models import Task
+from tasks.admin.task_pages import BELOW_TASKS
 
 SHORTCUTS = (
     ("c", gettext_lazy("Add a task with one line")),
@@ -29,6 +29,6 @@ def shortcuts(request: HttpRequest) -> HttpResponse:
         **admin.site.each_context(request),
         "title": _("Keyboard shortcuts"),
         "shortcuts": [(keys.split(", "), sentence) for keys, sentence in SHORTCUTS],
-        "opts": Task._meta,
+        **BELOW_TASKS,
     }
     return TemplateResponse(request, "admin/shortcuts.html", context)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from types import SimpleNamespace
 
 from django.contrib import admin
 from django.db.models import QuerySet
@@ -21,6 +22,9 @@ from tasks.models import ProjectStatus, Task, View
 from tasks.models.views import BoardGrouping, Layout
 
 GROUP = "group"  # the parameter of the board and the timeline
+
+# The context of a page with which its heading is a path: Tasks, and then the title of the page.
+BELOW_TASKS = {"model_admin": SimpleNamespace(model=Task)}
 
 
 class TaskPage:
@@ -56,7 +60,7 @@ class TaskPage:
             **admin.site.each_context(self.request),
             "tabs": build_tabs(self.actor, self.where, self.layout),
             "filters": describe_where(self.where),
-            "opts": Task._meta,
+            **BELOW_TASKS,
         }
 
     def address_with(self, **parameters: str) -> str:
@@ -91,6 +95,6 @@ def refuse_filters(request: HttpRequest, problem: Problem | None) -> HttpRespons
         "title": _("The tasks cannot be listed"),
         "sentences": list_sentences(problem) if problem else [],
         "address": list_address(),
-        "opts": Task._meta,
+        **BELOW_TASKS,
     }
     return TemplateResponse(request, "admin/refused_filters.html", context, status=400)

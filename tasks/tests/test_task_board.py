@@ -73,6 +73,30 @@ def test_columns_by_assignee_have_open_tasks_only(fixtures, browser, tasks):
     assert [tasks for value, tasks in columns.items() if value != "none"] == [["Launch"]]
 
 
+def test_board_of_a_project_by_assignee_has_its_members_without_tasks(fixtures, browser, tasks):
+    address = f"{BOARD}?group=assignee&{urlencode({'where': 'project=APO'})}"
+
+    columns = columns_of(browser.get(address))
+
+    assert columns[str(fixtures.carl.user.pk)] == []
+    assert columns[str(fixtures.bob.user.pk)] == ["bob's"]
+    assert str(fixtures.eve.user.pk) not in columns
+    moved = browser.post(address, {"task": tasks["urgent"].pk, "to": fixtures.carl.user.pk})
+    assert moved.status_code == 302
+    assert columns_of(browser.get(address))[str(fixtures.carl.user.pk)] == ["urgent"]
+    named = f"{BOARD}?group=assignee&{urlencode({'where': 'project=APO&assignee=@bob'})}"
+    assert str(fixtures.carl.user.pk) not in columns_of(browser.get(named))
+
+
+@pytest.mark.parametrize("name", ["board", "calendar", "quick-add", "shortcuts"])
+def test_heading_of_a_page_of_tasks_leads_to_the_list(browser, name):
+    response = browser.get(f"/admin/tasks/task/{name}/")
+
+    heading = re.search(r"<h1.*?</h1>", response.content.decode(), re.DOTALL)[0]
+    assert 'href="/admin/tasks/task/"' in heading
+    assert str(response.context["title"]) in heading
+
+
 @pytest.mark.parametrize("query", [{}, {"group": "assignee"}, {"where": "status_not=done"}])
 def test_count_of_a_column_leads_to_exactly_its_tasks(browser, query):
     response = browser.get(f"{BOARD}?{urlencode(query)}")
