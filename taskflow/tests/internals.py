@@ -21,6 +21,7 @@ DOCUMENTED = {"_meta", "_state", "_base_manager", "_default_manager", "_exit", "
 # Modules, and single names of modules, that the reference of their package does not describe.
 UNDOCUMENTED_IMPORTS = {
     "django.contrib.admin.utils",
+    "django.contrib.admin.views.autocomplete",
     "django.contrib.admin.views.main",
     "django.core.cache.close_caches",
     "django.core.handlers",

@@ -15,10 +15,14 @@ from contextlib import closing
 from http.client import HTTPConnection
 from io import BytesIO
 from ipaddress import ip_network
+from pathlib import Path
 
+import django.contrib.admin
 import pytest
+import unfold
 from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.admin.utils import unquote
+from django.contrib.admin.views.autocomplete import AutocompleteJsonView
 from django.contrib.admin.views.main import SEARCH_VAR
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.cache import close_caches
@@ -596,6 +600,45 @@ def test_sign_in_form_of_unfold_is_that_of_django():
 def test_inline_formsets_of_unfold_have_pages():
     for name in ("get_pagination_key", "get_page_num"):
         assert hasattr(PaginationInlineFormSet, name), f"Adapt InlineFormSet: no {name}()."
+
+
+def test_view_of_autocomplete_asks_one_method_for_the_permission():
+    source = inspect.getsource(AutocompleteJsonView)
+
+    assert "self.has_perm(request)" in source, "Adapt Autocomplete of taskflow/admin/sites.py."
+    assert "self.model_admin" in source, "Adapt Autocomplete of taskflow/admin/sites.py."
+
+
+# By replaced template: what our own takes from the scripts or the context of Unfold.
+REPLACED = {
+    "admin/index.html": (),
+    "unfold/helpers/command.html": ("searchCommand()", "handleShortcut", "command-results"),
+    "unfold/helpers/command_results.html": ("command-results-list", "selectItem", "currentIndex"),
+    "unfold/helpers/search.html": ("opencommand",),
+}
+
+
+def test_every_replaced_template_is_listed_and_uses_what_the_original_uses():
+    packages = [Path(module.__file__).parent for module in (unfold, django.contrib.admin)]
+    ours = {
+        str(file.relative_to(folder))
+        for folder in ROOT.glob("*/templates")
+        for file in folder.rglob("*.html")
+    }
+    originals = {
+        name: file
+        for name in ours
+        for package in reversed(packages)
+        if (file := package / "templates" / name).exists()
+    }
+
+    assert originals.keys() == REPLACED.keys()
+    text = (ROOT / "docs/internals.md").read_text()
+    assert [name for name in REPLACED if f"| `{name}` |" not in text] == []
+    for name, parts in REPLACED.items():
+        original = originals[name].read_text()
+        missing = [part for part in parts if part not in original]
+        assert missing == [], f"Compare {name} with that of Unfold, and adapt it."
 
 
 @pytest.mark.readme
