@@ -7,6 +7,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.widgets import AutocompleteSelectMultiple
 from django.db import models
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_http_methods
@@ -17,25 +18,32 @@ from accounts.admin.forms import RecordedForm
 from accounts.admin.password_resets import id_of, tenant_of_page
 from accounts.admin.recorded import RecordedAdmin, get_actor
 from accounts.models import User
-from taskflow.admin.site import PasswordInput, Select, SelectMultiple, TextInput, action, display
+from taskflow.admin.site import PasswordInput, Select, TextInput, action, display
 from taskflow.audit.actor import Actor
 from taskflow.audit.models import Via
 from taskflow.http.parsing import check_values
 from tasks.actions import invitations as actions
-from tasks.models import Project, Role
+from tasks.models import Project, ProjectMember, Role
 from tasks.models.invitations import Invitation
 from tasks.schemas.invitations import InvitationAcceptance, InvitationCreate
 
 HOW_TO_ASK_AGAIN = "Ask an administrator to send the invitation again."
 
 
+class ProjectsWidget(AutocompleteSelectMultiple):
+    """Offers the projects while the user types, so that the page does not load all of them."""
+
+    def __init__(self) -> None:
+        super().__init__(ProjectMember._meta.get_field("project"), admin.site)
+
+
 class InvitationForm(RecordedForm):
     join: Any = RowMultipleChoiceField(
         queryset=None,
         required=False,
-        widget=SelectMultiple,
+        widget=ProjectsWidget,
         label="Projects",
-        help_text="Projects that the person joins. Hold Ctrl to choose several.",
+        help_text="Projects that the person joins.",
     )
     role = forms.ChoiceField(
         choices=Role.choices, initial=Role.MEMBER, widget=Select, label="Role in them"

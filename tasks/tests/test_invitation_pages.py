@@ -38,8 +38,12 @@ def token(fixtures, mailbox):
 def test_administrator_invites_sends_again_and_revokes(fixtures, admin, mailbox):
     assert "Invite by e-mail" in admin.get(reverse("admin:accounts_user_changelist")).text
     form = admin.get(ADD).text
-    assert "Apollo" in form
-    assert "Secret" not in form
+    assert 'data-field-name="project"' in form
+    assert "Apollo" not in form, "projects are offered while one types"
+    source = {"app_label": "tasks", "model_name": "projectmember", "field_name": "project"}
+    offered = admin.get(reverse("admin:autocomplete"), source | {"term": "e"}).text
+    assert "Apollo" in admin.get(reverse("admin:autocomplete"), source | {"term": "apo"}).text
+    assert "Secret" not in offered
 
     values = {"email": "nora@acme.example", "full_name": "Nora", "role": "member"}
     r = admin.post(ADD, values | {"join": [fixtures.apollo.pk], "row_version": ""})
