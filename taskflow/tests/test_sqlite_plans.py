@@ -21,6 +21,7 @@ from taskflow.tenancy import inside
 from tasks.actions.comments import create_comment
 from tasks.changes.create import CreateTask, create_tasks
 from tasks.models import Task
+from tasks.queries.claimable import lock_claimable_tasks
 from tasks.queries.filters import TASK_SORTS
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif("connection.vendor != 'sqlite'")]
@@ -286,6 +287,37 @@ def writes_of(fixtures):
         ("post", f"/projects/{project}/completion", None),
         ("delete", f"/tasks/{task}", None),
     ]
+
+
+@pytest.mark.parametrize("where", [{}, {"project": ["APO"]}, {"priority": ["high"]}])
+def test_claims_read_the_open_tasks_in_their_order(clients, where):
+    for client in clients:
+        plans = plans_of(client, "post", "/claims?dry_run=true", {"where": where})
+        (plan,) = [p for p in plans if "NOT (EXISTS" in p.sql and "database_time" in p.sql]
+        assert "SEARCH tasks_task USING INDEX task_to_claim" in str(plan), str(plan)
+        check([plan], may_walk=True)
+
+
+def test_claim_stops_at_the_first_free_task(fixtures):
+    """SQLite leaves a project at the first task that comes after the ones it has found. The plan
+    does not show it: it only says that the rows are sorted.
+    """
+    steps = {}
+    for actor in (fixtures.boss, fixtures.bob):
+        for count in (10, 200):
+            with inside(fixtures.acme):
+                create_tasks(
+                    fixtures.ada, [CreateTask(fixtures.apollo, "Test", {}) for _ in range(count)]
+                )
+                lock_claimable_tasks(actor, {}, 1)
+                calls = []
+                connection.connection.set_progress_handler(lambda c=calls: c.append(1), 10)
+                lock_claimable_tasks(actor, {}, 1)
+                connection.connection.set_progress_handler(None, 0)
+            steps[actor.user.pk, count] = len(calls)
+
+    for actor in (fixtures.boss, fixtures.bob):
+        assert steps[actor.user.pk, 200] < 2 * steps[actor.user.pk, 10], steps
 
 
 def test_writes_do_not_read_a_whole_tenant(fixtures, as_):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from taskflow.audit.actor import Actor
 from taskflow.db.clock import DatabaseTime
@@ -19,6 +19,7 @@ from taskflow.tenancy import with_tenant_parameter
 from tasks.models import Claim, Project, ProjectMember, ProjectStatus, Task, TaskBlocker
 from tasks.models.claim_checks import build_claimed
 from tasks.models.claims import is_open, with_present_state
+from tasks.models.task_indexes import CLAIM_ORDER
 from tasks.models.tasks import has_open_blocker, is_ready
 from tasks.queries.conditions import apply_filters
 from tasks.queries.filters import read_filters_of_change
@@ -46,7 +47,7 @@ def _claimable_query(
     rows = rows.filter(is_ready(), _is_free_for(user_id)).select_related("project")
     if task_id is not None:
         rows = rows.filter(pk=task_id)
-    ordered = rows.order_by(F("priority_rank").desc(), F("due").asc(nulls_last=True), "pk")
+    ordered = rows.order_by(*CLAIM_ORDER)
     locked = ordered.select_for_update(of=("self",), no_key=True, skip_locked=not is_one)
     return locked.annotate(database_time=DatabaseTime())[:count]
 
