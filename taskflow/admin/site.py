@@ -26,6 +26,7 @@ from unfold.widgets import UnfoldAdminSelectMultipleWidget as SelectMultiple
 from unfold.widgets import UnfoldAdminSelectWidget as Select
 from unfold.widgets import UnfoldAdminTextInputWidget as TextInput
 
+from taskflow.admin.light_lists import shorten_classes
 from taskflow.db.types import AnyField
 from taskflow.http.converters import is_id
 
@@ -73,6 +74,9 @@ UNREADABLE = (
     "The list cannot be filtered: the value of “%s” is empty or not valid for this filter."
     " Nothing was changed. Open the list again and choose its filters there.\n"
 )
+
+
+shorten_classes()  # before a list is shown: all admin modules import this one
 
 
 class AutocompleteSelectFilter(UnfoldAutocompleteFilter):

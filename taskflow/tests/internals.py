@@ -51,6 +51,7 @@ UNDOCUMENTED_IMPORTS = {
     "psycopg.types",
     "pydantic.MISSING",
     "unfold.forms",
+    "unfold.templatetags",
 }
 # Attributes that no reference describes, although they do not begin with an underscore.
 UNDOCUMENTED_ATTRIBUTES = {

@@ -6,8 +6,10 @@ source by taskflow/tests/internals.py.
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import os
+import re
 import subprocess
 import sys
 import time
@@ -61,6 +63,7 @@ from psycopg.pq import ExecStatus
 from psycopg.types.datetime import TimestamptzLoader
 from pydantic import MISSING, create_model
 from unfold.forms import AuthenticationForm, PaginationInlineFormSet
+from unfold.templatetags import unfold_list
 
 from accounts.models import User
 from taskflow import wsgi
@@ -639,6 +642,17 @@ def test_every_replaced_template_is_listed_and_uses_what_the_original_uses():
         original = originals[name].read_text()
         missing = [part for part in parts if part not in original]
         assert missing == [], f"Compare {name} with that of Unfold, and adapt it."
+
+
+def test_cells_of_lists_of_unfold_have_these_classes():
+    source = Path(unfold_list.__file__).read_text()
+
+    for name, digest in (("ROW_CLASSES", "e7547f13d1b6"), ("CHECKBOX_CLASSES", "e6d55e1e2511")):
+        (classes,) = re.findall(rf"^{name} = \[\n(.*?)^\]", source, re.MULTILINE | re.DOTALL)
+        found = hashlib.sha256(classes.encode()).hexdigest()[:12]
+        assert found == digest, f"Adapt lists.css to {name}, then this digest: {classes}"
+    assert "*ROW_CLASSES" in source
+    assert "row_classes = CHECKBOX_CLASSES" in source
 
 
 @pytest.mark.readme
