@@ -5,12 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin import SimpleListFilter
 from django.db import models
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from accounts.admin.rights import RuledAdmin, get_actor
-from taskflow.admin.site import display
+from accounts.models import User
+from taskflow.admin.site import AutocompleteSelectFilter, display
 from taskflow.audit.history import (
     USERS_OF_EVENT,
     HistoryEntry,
@@ -21,10 +26,34 @@ from taskflow.audit.models import Event
 from taskflow.audit.visibility import select_log
 
 
+class DayFilter(SimpleListFilter):
+    title = gettext_lazy("day")
+    parameter_name = "day"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("today", _("Today"))]
+
+    def queryset(
+        self, request: HttpRequest, queryset: models.QuerySet[Event]
+    ) -> models.QuerySet[Event]:
+        """Return the events of the tenant's day, which began at its midnight."""
+        if self.value() != "today":
+            return queryset
+        midnight = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
+        return queryset.filter(created_at__gte=midnight)
+
+
+def address_of_today(user: User) -> str:
+    """Return the address of the list of the events that this user has made today."""
+    address = reverse("admin:audit_event_changelist")
+    return f"{address}?actor__id__exact={user.pk}&day=today"
+
+
 @admin.register(Event)
 class EventAdmin(RuledAdmin):
     list_display = ["created_at", "show_who", "show_what", "subject_id", "show_via", "request_id"]
-    list_filter = ["via", "subject_type", "verb"]
+    list_filter = [DayFilter, ("actor", AutocompleteSelectFilter), "via", "subject_type", "verb"]
+    list_filter_submit = True
     list_select_related = USERS_OF_EVENT
     search_fields = ["request_id", "verb", "subject_type", "actor__handle"]
     ordering = ["-id"]

@@ -5,9 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db import models
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect
+from django.shortcuts import get_object_or_404, redirect
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST
 
 from accounts.actions import tenant_lifecycle
 from accounts.actions import tenants as tenant_actions
@@ -31,6 +36,16 @@ class TenantAdmin(RecordedAdmin):
     fields = ["name", "subdomain", "time_zone", "max_attempts", "is_active", "deletion_at"]
     readonly_fields = ["subdomain", "is_active", "deletion_at"]
     actions = ["work_here", "deactivate", "activate"]
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(require_POST(self.switch_view))
+        name = "accounts_tenant_switch"
+        return [path("<int:tenant_id>/switch/", view, name=name), *super().get_urls()]
+
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        """Return the columns. Operators also get the button that opens a tenant."""
+        columns = list(super().get_list_display(request))
+        return [*columns, "show_switch"] if request.user.is_superuser else columns
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Tenant]:
         """Return all tenants for an operator, and only their own for staff.
@@ -62,6 +77,19 @@ class TenantAdmin(RecordedAdmin):
     def show_current(self, tenant: Tenant) -> str:
         return "current tenant" if tenant.pk == current_tenant_id() else ""
 
+    @display(description="")
+    def show_switch(self, tenant: Tenant) -> str:
+        """Return the button of the row, which the form of the list contains."""
+        if tenant.pk == current_tenant_id():
+            return ""
+        return format_html(
+            '<button type="submit" formaction="{}" aria-label="{}" class="cursor-pointer'
+            ' font-medium text-primary-600 underline dark:text-primary-500">{}</button>',
+            reverse("admin:accounts_tenant_switch", args=[tenant.pk]),
+            _("Work here: %s") % tenant.name,
+            _("Work here"),
+        )
+
     @action(description="Work in this tenant")
     def work_here(
         self, request: HttpRequest, queryset: models.QuerySet[Tenant]
@@ -69,7 +97,13 @@ class TenantAdmin(RecordedAdmin):
         if not request.user.is_superuser or len(queryset) != 1:
             messages.error(request, "Choose one tenant. Only operators can work in other tenants.")
             return None
-        request.session[ACTING_TENANT] = queryset[0].pk
+        return self.switch_view(request, queryset[0].pk)
+
+    def switch_view(self, request: HttpRequest, tenant_id: int) -> HttpResponse:
+        """Let an operator work in this tenant (POST). Raises PermissionDenied for other users."""
+        if not request.user.is_superuser:
+            raise PermissionDenied
+        request.session[ACTING_TENANT] = get_object_or_404(Tenant, pk=tenant_id).pk
         return redirect("admin:index")
 
     @action(description="Deactivate: nobody signs in, and tokens do not work")

@@ -10,9 +10,12 @@ from django.contrib import admin
 from django.contrib.auth.models import Group
 from django.db import models
 from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.translation import gettext as _
 
 from accounts.actions import sessions as session_actions
 from accounts.actions import users as user_actions
+from accounts.admin.events import address_of_today
 from accounts.admin.fields import FormValues
 from accounts.admin.forms import RecordedForm
 from accounts.admin.recorded import RecordedAdmin, get_actor
@@ -51,7 +54,15 @@ class UserForm(RecordedForm):
 class UserAdmin(RecordedAdmin):
     schema = UserCreate
     form = UserForm
-    list_display = ["show_name", "email", "show_kind", "show_status", "responsible", "created_at"]
+    list_display = [
+        "show_name",
+        "email",
+        "show_kind",
+        "show_status",
+        "responsible",
+        "created_at",
+        "show_today",
+    ]
     list_filter = ["kind", "is_active", "is_staff"]
     list_select_related = ["responsible"]
     search_fields = ["handle", "email", "full_name"]
@@ -110,6 +121,15 @@ class UserAdmin(RecordedAdmin):
         if not user.is_active:
             return "deactivated"
         return "administrator" if user.is_staff else "active"
+
+    @display(description="")
+    def show_today(self, user: User) -> str:
+        return format_html(
+            '<a class="text-primary-600 dark:text-primary-500" href="{}" aria-label="{}">{}</a>',
+            address_of_today(user),
+            _("Today: what %s has done") % user,
+            _("Today"),
+        )
 
     @action(description="Activate")
     def activate(self, request: HttpRequest, queryset: models.QuerySet[User]) -> None:

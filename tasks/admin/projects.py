@@ -55,6 +55,10 @@ class MemberInline(RecordedInline):
         if parent is not None:  # who creates a project becomes its owner
             check_role(request, parent, *MANAGERS)
 
+    def get_extra(self, request: HttpRequest, obj: Project | None = None, **kwargs: Any) -> int:
+        """Return the number of empty rows: two in the form of a new project."""
+        return 0 if obj else 2
+
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[ProjectMember]:
         return ProjectMember.objects.select_related("user").order_by("id")
 
@@ -106,6 +110,13 @@ class ProjectAdmin(RenderedAdmin):
         member = get_actor(request).member
         suggested = {"owner": member.pk} if member else {}
         return suggested | super().get_changeform_initial_data(request)
+
+    def get_inline_instances(self, request: HttpRequest, obj: Project | None = None) -> list[Any]:
+        """Return the inlines. The members of a new project are below its fields, not in a tab."""
+        inlines: list[Any] = super().get_inline_instances(request, obj)
+        for inline in inlines:
+            inline.tab = obj is not None or not isinstance(inline, MemberInline)
+        return inlines
 
     def with_details(self, request: HttpRequest, rows: Any) -> Any:
         return rows.with_details(get_actor(request).viewer)

@@ -105,6 +105,7 @@ def _values_of(task: QuickTask) -> dict[str, object]:
         "project": task.project,
         "title": task.title,
         "tags": list(task.tags),
+        "blocked_by": list(task.blocked_by),
         "assignee": task.assignee and f"@{task.assignee}",
         "priority": task.priority and task.priority.value,
         "due_on": task.due_on and task.due_on.isoformat(),

@@ -1,6 +1,7 @@
 """One line of text as a new task: `Pack flag #luggage @bob !high tomorrow WEB`.
 
-`#` begins a tag, `@` the handle of the assignee and `!` the priority, anywhere in the line. A day
+`#` begins a tag, `@` the handle of the assignee, `!` the priority and `blocker:` the key of a task
+that has to be done first, anywhere in the line. A day
 and the key of a project are read at the end of the line. The rest is the title. Words in double
 quotes always belong to the title.
 """
@@ -17,6 +18,7 @@ from tasks.models import Priority
 
 WORD = re.compile(r'"([^"]*)"|(\S+)')
 DAY = re.compile(r"(\d{4})-(\d\d)-(\d\d)", re.ASCII)
+BLOCKER = re.compile(r"blocker:([a-z][a-z0-9]{1,9}-[0-9]{1,9})", re.ASCII | re.IGNORECASE)
 IN_DAYS = re.compile(r"([0-9]{1,3})d")
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
@@ -31,6 +33,7 @@ class QuickTask:
     priority: Priority | None = None
     due_on: date | None = None
     project: str | None = None  # the key
+    blocked_by: tuple[str, ...] = ()  # keys of tasks, in capitals
     problems: tuple[str, ...] = ()
 
 
@@ -42,6 +45,7 @@ class _Parts:
     tags: list[str] = field(default_factory=list)
     assignees: list[str] = field(default_factory=list)
     priorities: list[str] = field(default_factory=list)
+    blockers: list[str] = field(default_factory=list)
 
 
 def parse_quick_add(line: str, *, today: date, project_keys: Collection[str]) -> QuickTask:
@@ -68,6 +72,7 @@ def parse_quick_add(line: str, *, today: date, project_keys: Collection[str]) ->
         priority=_priority_of(parts),
         due_on=due_on,
         project=project,
+        blocked_by=tuple(dict.fromkeys(parts.blockers)),
         problems=tuple(_find_problems(parts)),
     )
 
@@ -78,6 +83,8 @@ def _read_words(line: str) -> _Parts:
     for quoted, word in WORD.findall(line):
         if word and len(word) > 1 and word[0] in marks:
             marks[word[0]].append(word[1:])
+        elif match := BLOCKER.fullmatch(word):
+            parts.blockers.append(match[1].upper())
         elif word or quoted.strip():
             parts.title.append((word or quoted.strip(), not word))
     return parts

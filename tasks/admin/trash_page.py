@@ -28,7 +28,7 @@ from taskflow.http.paging import paginate_models
 from taskflow.http.query_parameters import parse_query
 from taskflow.http.unavailable import Contended
 from tasks.actions.trash import restore
-from tasks.admin.done import link_to_undo
+from tasks.admin.done import build_undo_button
 from tasks.models.trash import TRASH_RETENTION, Trashable
 from tasks.queries.trash import find_in_trash, select_trash_by_type
 from tasks.schemas.trash import TrashFilters, TrashKind, trash_item
@@ -87,7 +87,7 @@ def restore_from_trash(request: HttpRequest, kind: str, row_id: str) -> HttpResp
     except (Problem, IntegrityError) as error:
         messages.error(request, refusal_as_html(to_problem(error)))
     else:
-        messages.success(request, _describe_restored(kind, row, link_to_undo(actor)))
+        messages.success(request, _describe_restored(kind, row, build_undo_button(actor)))
     return HttpResponseRedirect(reverse(f"admin:{TRASH_VIEW}"))
 
 

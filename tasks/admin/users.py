@@ -7,25 +7,25 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.db import transaction
-from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from accounts.actions.erasure import erase_user
 from accounts.admin import users
 from accounts.admin.fields import FormValues, set_messages
 from accounts.admin.recorded import get_actor
-from accounts.models import ApiToken, User, UserKind
+from accounts.models import User, UserKind
 from taskflow.admin.refusals import refusal_as_html
 from taskflow.admin.site import Select, action
 from taskflow.http.converters import is_id
 from taskflow.http.errors import Problem
 from taskflow.http.unavailable import Contended
-from tasks.actions.offboarding import Offboarding, offboard_user
-from tasks.models import Page, Project, ProjectMember, Status, Task, View
+from tasks.actions.offboarding import Offboarding, count_offboarding, offboard_user
+from tasks.admin.new_agent import add_agent
 
 admin.site.unregister(User)
 
@@ -51,17 +51,27 @@ class OffboardingForm(forms.Form):
 
 @admin.register(User)
 class UserAdminWithOffboarding(users.UserAdmin):
-    actions_list = ["invite"]
+    actions_list = ["invite", "add_agent"]
     actions_detail = ["offboard"]
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.offboarding_view)
         name = "accounts_user_offboarding"
-        return [path("<int:user_id>/offboarding/", view, name=name), *super().get_urls()]
+        return [
+            path("<int:user_id>/offboarding/", view, name=name),
+            path(
+                "new-agent/", self.admin_site.admin_view(add_agent), name="accounts_user_new_agent"
+            ),
+            *super().get_urls(),
+        ]
 
     @action(description="Invite by e-mail")
     def invite(self, request: HttpRequest) -> HttpResponse:
         return HttpResponseRedirect(reverse("admin:tasks_invitation_add"))
+
+    @action(description=gettext_lazy("Add agent"))
+    def add_agent(self, request: HttpRequest) -> HttpResponse:
+        return HttpResponseRedirect(reverse("admin:accounts_user_new_agent"))
 
     @action(description="Offboard")
     def offboard(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -85,7 +95,7 @@ class UserAdminWithOffboarding(users.UserAdmin):
             **self.admin_site.each_context(request),
             "title": f"Offboard {user}",
             "form": form,
-            "counts": count_owned(user),
+            "counts": _name_counts(count_offboarding(get_actor(request), user)),
             "opts": self.opts,
             "original": user,
         }
@@ -98,19 +108,19 @@ class UserAdminWithOffboarding(users.UserAdmin):
         messages.success(request, _describe(result))
 
 
-def count_owned(user: User) -> list[tuple[str, int]]:
-    """Return what offboarding ends or hands over, as labels with numbers. A query for each."""
-    rows: list[tuple[str, QuerySet[Any]]] = [
-        (_("Projects, with those in the trash"), Project.everything.filter(owner=user)),
-        (_("Open tasks"), Task.everything.filter(assignee=user).exclude(status=Status.DONE)),
-        (_("Pages, with those in the trash"), Page.everything.filter(owner=user)),
-        (_("Shared views"), View.objects.filter(owner=user, is_shared=True)),
-        (_("Views that nobody else sees"), View.objects.filter(owner=user, is_shared=False)),
-        (_("Active agents"), User.objects.active().filter(responsible=user, kind=UserKind.AGENT)),
-        (_("Memberships of projects"), ProjectMember.objects.filter(user=user)),
-        (_("Tokens"), ApiToken.objects.filter(user=user, revoked_at=None, is_sign_in=False)),
-    ]
-    return [(label, found.count()) for label, found in rows]
+def _name_counts(counts: dict[str, int]) -> list[tuple[str, int]]:
+    """Return the numbers of count_offboarding() with what they are called on the page."""
+    labels = {
+        "projects": _("Projects, with those in the trash"),
+        "tasks": _("Open tasks"),
+        "pages": _("Pages, with those in the trash"),
+        "shared_views": _("Shared views"),
+        "other_views": _("Views that nobody else sees"),
+        "agents": _("Active agents"),
+        "memberships": _("Memberships of projects"),
+        "tokens": _("Tokens"),
+    }
+    return [(label, counts[name]) for name, label in labels.items()]
 
 
 def _describe(result: Offboarding) -> str:

@@ -61,8 +61,10 @@ def press(client, task, verb, **more):
 
 
 def messages_of(response):
-    """The sentences of the messages, without the link to undo."""
-    return [str(message).partition(" <a ")[0] for message in get_messages(response.wsgi_request)]
+    """The sentences of the messages, without the button that leads to their undo."""
+    return [
+        str(message).partition(" <button ")[0] for message in get_messages(response.wsgi_request)
+    ]
 
 
 TABS = ["change", "subtasks", "comments", "links", "history"]

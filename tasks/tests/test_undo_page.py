@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from taskflow.audit.models import Event
@@ -9,8 +11,8 @@ from taskflow.http.unavailable import Contended
 from taskflow.tenancy import inside
 from tasks.admin import undo
 from tasks.admin import users as offboarding
-from tasks.changes.tasks import update_task
-from tasks.tests.test_task_page import client, rows
+from tasks.changes.tasks import assign_task, update_task
+from tasks.tests.test_task_page import address, client, rows
 
 pytestmark = pytest.mark.one_database
 __all__ = ["client", "rows"]
@@ -64,3 +66,31 @@ def test_contended_offboarding_is_run_again(rows, client, fail_once):
     )
 
     assert (r.status_code, len(calls)) == (302, 2)
+
+
+def test_undo_button_of_a_message_shows_the_plan(rows, client):
+    page = client.post(address(rows.task, "verb"), {"verb": "complete"}, follow=True)
+    page = page.content.decode()
+    (request_id,) = re.findall(r'form="undo-form" name="request_id" value="([^"]+)"', page)
+
+    plan = client.post(UNDO, {"request_id": request_id})
+
+    assert f'<form id="undo-form" method="post" action="{UNDO}">' in page
+    assert plan.context["plan"]["count"] == 1
+    assert rows.stored().status == "done"
+
+
+def test_offboarding_page_shows_the_numbers_before(rows, client):
+    with inside(rows.root.tenant):
+        assign_task(rows.ada, rows.task, rows.ada.user)
+
+    page = client.get(f"/admin/accounts/user/{rows.ada.user.pk}/offboarding/")
+
+    assert page.context["counts"] == [
+        ("Projects they own", 2),
+        ("Pages they own", 0),
+        ("Open tasks assigned to them", 1),
+        ("Agents they are responsible for", 0),
+        ("Memberships that end", 2),
+        ("Tokens that are revoked", 0),
+    ]
