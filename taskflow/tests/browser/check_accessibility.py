@@ -52,7 +52,16 @@ PAGES = {
     "events": "/admin/audit/event/",
     "claims": "/admin/tasks/claim/",
     "account": "/admin/account/",
-    "trash": "/admin/tasks/task/?trash=1",
+    "rows in the trash": "/admin/tasks/task/?trash=1",
+    "trash": "/admin/trash/",
+    "inbox": "/admin/inbox/",
+    "board": "/admin/tasks/task/board/",
+    "calendar": "/admin/tasks/task/calendar/",
+    "CSV import": "/admin/import/",
+    "quick add": "/admin/tasks/task/quick-add/",
+    "new agent": "/admin/accounts/user/new-agent/",
+    "tenants": "/admin/accounts/tenant/",
+    "today": "/admin/audit/event/?actor__id__exact=2&day=today",
 }
 
 

@@ -14,7 +14,7 @@ from taskflow.tests.browser.clicks import Clicks
 from taskflow.tests.browser.plugin import Report
 from tasks.seeding.logins import DEMO_EMAIL
 
-TASKS, USERS = "/admin/tasks/task/", "/admin/accounts/user/"
+TASKS = "/admin/tasks/task/"
 
 
 def test_signing_in(context: BrowserContext, base: str, report: Report) -> None:
@@ -40,6 +40,49 @@ def test_finding_a_task_by_its_key(job: Clicks) -> None:
     search.fill("WEB-1")
     job.press_enter(search)
     job.expect("Write the copy for the landing page")
+
+
+@pytest.mark.job("see my overdue tasks", clicks=1)
+def test_seeing_my_overdue_tasks(job: Clicks) -> None:
+    job.open("/admin/")
+    job.click(job.page.get_by_role("link", name=re.compile("^Overdue")))
+    job.page.wait_for_url(re.compile("overdue"))
+    job.page.locator("#changelist").wait_for()
+
+
+@pytest.mark.job("create a project with two members", clicks=6)
+def test_creating_a_project_with_two_members(job: Clicks) -> None:
+    job.open("/admin/tasks/project/")
+    job.link("Add project")
+    job.page.locator("input[name=name]").fill("Sail repair")
+    job.pick("memberships-0-user", "Okafor")
+    job.pick("memberships-1-user", "Volkov")
+    job.button("Save")
+    job.expect("was added successfully")
+
+
+@pytest.mark.job("add five tasks with tag, due day and blocker", clicks=15)
+def test_adding_five_tasks(job: Clicks) -> None:
+    """Each of them may take three clicks."""
+    job.open(TASKS)
+    before = 0
+    for number in range(1, 6):
+        if number == 1:
+            job.link("Quick add")
+        line = job.page.locator("#quick-line")
+        line.fill(f"Pack box {number} #luggage tomorrow blocker:WEB-1 WEB")
+        job.press_enter(line)
+        job.expect(f"Pack box {number}.")
+        assert job.count - before <= 3
+        before = job.count
+
+
+@pytest.mark.job("publish a page", clicks=2)
+def test_publishing_a_page(job: Clicks) -> None:
+    job.open("/admin/tasks/page/?is_published__exact=0")
+    job.click(job.page.locator("#result_list tbody th a").first)
+    job.button("Publish")
+    job.expect("is published.")
 
 
 @pytest.mark.job("complete a task with an open blocker", clicks=3)
@@ -81,11 +124,10 @@ def test_undoing_a_change(job: Clicks) -> None:
     status.get_by_text("To do").wait_for()
 
 
-@pytest.mark.job("off-board a user", clicks=4)
-def test_offboarding_a_user(job: Clicks) -> None:
-    job.open("/admin/")
-    job.link("Users")
-    job.click(job.page.get_by_role("link", name=re.compile("Dmitri Volkov")))
-    job.link("Offboard")
-    job.button("Offboard")
-    job.expect("is offboarded")
+@pytest.mark.job("undo with the button of a message", clicks=3)
+def test_undoing_with_the_button_of_a_message(job: Clicks) -> None:
+    job.open(f"{TASKS}6/change/")
+    job.page.get_by_role("button", name="Start").click()  # what is undone; no part of the job
+    job.click(job.page.get_by_role("button", name="Undo", exact=True).first)
+    job.click(job.page.locator("button[name=confirmed]"))
+    job.expect("were undone")
