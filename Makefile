@@ -35,7 +35,7 @@ installed:
 	@PYTHON="$(PYTHON)" sh .ci/install.sh requirements-runtime.lock requirements.lock
 
 # BENCH, GROWTH and SQLITE are arguments for the three programs of `make bench`, FAULTS for `make chaos`.
-.PHONY: help run doctor wheel isolation-matrix test test-slow test-sqlite test-postgres test-isolation test-browser contract fuzz isolation-database isolation-superuser isolation-plain prove prove-pooler prove-deploy chaos soak stored-databases bench bench-sqlite lint format lock clean reset runtime installed
+.PHONY: help run doctor wheel messages isolation-matrix test test-slow test-sqlite test-postgres test-isolation test-browser contract fuzz isolation-database isolation-superuser isolation-plain prove prove-pooler prove-deploy chaos soak stored-databases bench bench-sqlite lint format lock clean reset runtime installed
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
@@ -130,6 +130,9 @@ lint: installed ## Run ruff and mypy --strict
 
 format: installed ## Format the code with ruff
 	$(BIN)/python -m ruff check --fix --quiet . ; $(BIN)/python -m ruff format .
+
+messages: installed ## Add new texts to the German catalog, compile it, and list what is not translated
+	@$(BIN)/python -m taskflow.tests.catalog
 
 lock: ## Write both lock files from pyproject.toml; UPGRADE=--upgrade takes the newest releases
 	@PYTHON="$(PYTHON)" sh .ci/install.sh

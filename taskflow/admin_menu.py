@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.templatetags.static import static
 from django.urls import reverse_lazy
+from django.utils.translation import gettext_lazy as _
 
 FAVICON = "taskflow/favicon.svg"
 # The names of the URLs of entries of the menu that are no list of a model.
@@ -27,8 +28,9 @@ UNFOLD = {
     ],
     "SHOW_HISTORY": True,
     "ACCOUNT": {
-        "navigation": [{"title": "My account", "link": reverse_lazy("admin_account")}],
+        "navigation": [{"title": _("My account"), "link": reverse_lazy("admin_account")}],
     },
+    "SHOW_LANGUAGES": True,
     "SHOW_VIEW_ON_SITE": False,
     "ENVIRONMENT": "accounts.admin.recorded.show_tenant_badge",
     "DASHBOARD_CALLBACK": "tasks.admin.home.page.build_home",
@@ -50,32 +52,41 @@ UNFOLD = {
                     for name, icon, view in items
                 ],
             }
-            for title, items in {
-                "Work": [
-                    ("Inbox", "notifications", "inbox"),
-                    ("Projects", "folder", "tasks_project"),
-                    ("Tasks", "task_alt", "tasks_task"),
-                    ("Who works on what", "bolt", "tasks_claim"),
-                    ("Views", "bookmark", "tasks_view"),
-                    ("Comments", "chat", "tasks_comment"),
-                    ("Pages", "description", "tasks_page"),
-                    ("Tags", "sell", "tasks_tag"),
-                    ("Members", "group", "tasks_projectmember"),
-                    ("Trash", "delete", "tasks_trash"),
-                ],
-                "People": [
-                    ("Users", "person", "accounts_user"),
-                    ("Invitations", "mail", "tasks_invitation"),
-                    ("Tokens", "key", "accounts_apitoken"),
-                ],
-                "Record": [
-                    ("Events", "history", "audit_event"),
-                    ("Webhooks", "webhook", "tasks_webhook"),
-                    ("Deliveries", "outbox", "tasks_delivery"),
-                    ("Tenants", "domain", "accounts_tenant"),
-                    ("Usage", "data_usage", "usage"),
-                ],
-            }.items()
+            for title, items in [
+                (
+                    _("Work"),
+                    [
+                        (_("Inbox"), "notifications", "inbox"),
+                        (_("Projects"), "folder", "tasks_project"),
+                        (_("Tasks"), "task_alt", "tasks_task"),
+                        (_("Who works on what"), "bolt", "tasks_claim"),
+                        (_("Views"), "bookmark", "tasks_view"),
+                        (_("Comments"), "chat", "tasks_comment"),
+                        (_("Pages"), "description", "tasks_page"),
+                        (_("Tags"), "sell", "tasks_tag"),
+                        (_("Members"), "group", "tasks_projectmember"),
+                        (_("Trash"), "delete", "tasks_trash"),
+                    ],
+                ),
+                (
+                    _("People"),
+                    [
+                        (_("Users"), "person", "accounts_user"),
+                        (_("Invitations"), "mail", "tasks_invitation"),
+                        (_("Tokens"), "key", "accounts_apitoken"),
+                    ],
+                ),
+                (
+                    _("Record"),
+                    [
+                        (_("Events"), "history", "audit_event"),
+                        (_("Webhooks"), "webhook", "tasks_webhook"),
+                        (_("Deliveries"), "outbox", "tasks_delivery"),
+                        (_("Tenants"), "domain", "accounts_tenant"),
+                        (_("Usage"), "data_usage", "usage"),
+                    ],
+                ),
+            ]
         ],
     },
 }

@@ -53,6 +53,8 @@ EMAIL_USE_TLS, EMAIL_USE_SSL = _mail.email_use_tls, _mail.email_use_ssl
 EMAIL_FILE_PATH = _mail.email_file_path
 EMAIL_TIMEOUT = 5  # seconds for each answer of the mail server
 EMAIL_USE_LOCALTIME = False
+# Of all mails: the language of their readers is not stored.
+MAIL_LANGUAGE = env.read_choice("TASKFLOW_MAIL_LANGUAGE", "EN", ("EN", "DE")).lower()
 DEFAULT_FROM_EMAIL = parse_sender(
     env.read_text("TASKFLOW_EMAIL_FROM") or f"TaskFlow <taskflow@{DOMAIN}>"
 )
@@ -81,6 +83,7 @@ MIDDLEWARE = [
     "taskflow.http.middleware.Cors",
     "taskflow.http.middleware.Sessions",
     "taskflow.http.middleware.Common",
+    "taskflow.http.middleware.Language",
     "taskflow.mcp.middleware.McpMiddleware",
     "accounts.middleware.TenantMiddleware",
     "taskflow.admin.text.AdminTextMiddleware",
@@ -207,8 +210,16 @@ SILENCED_SYSTEM_CHECKS = ["auth.E003", "auth.W004"] + [
 LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "admin:index"
 
+# Of what is no page of the admin: the API, MCP, logs and commands are English for everybody.
 LANGUAGE_CODE = "en"
-USE_I18N = False
+LANGUAGES = [("en", "English"), ("de", "Deutsch")]
+USE_I18N = True
+# The language that a person has chosen for the pages, in this browser.
+LANGUAGE_COOKIE_NAME = "taskflow_language"
+LANGUAGE_COOKIE_AGE = int(timedelta(days=365).total_seconds())
+LANGUAGE_COOKIE_HTTPONLY = True
+LANGUAGE_COOKIE_SAMESITE = "Lax"
+LANGUAGE_COOKIE_SECURE = HTTPS
 USE_TZ = True
 TIME_ZONE = "UTC"
 

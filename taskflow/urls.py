@@ -7,6 +7,7 @@ from django.db import connection
 from django.http import JsonResponse
 from django.urls import URLPattern, path
 from django.views.generic import RedirectView
+from django.views.i18n import set_language
 
 from accounts.admin import account
 from accounts.admin.email_changes import email_confirmation
@@ -63,6 +64,8 @@ urlpatterns = [  # tried in this order
     path("admin/login/", sign_in),
     path("admin/login/code/", enter_code, name="admin_code"),
     path("admin/login/enrolment/", enrol, name="admin_enrolment"),
+    # Unfold's menu has a form for the URL of this name.
+    path("admin/language/", set_language, name="set_language"),
     path("admin/account/", account.view, name="admin_account"),
     path("admin/home/charts/", admin.site.admin_view(show_charts), name="admin_home_charts"),
     path("admin/autocomplete/", admin.site.admin_view(autocomplete)),

@@ -10,12 +10,14 @@ from collections.abc import Sequence
 
 from django.conf import settings
 from django.utils import timezone
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
 
 from accounts.models import Tenant, User
 from taskflow.audit.actor import Actor
 from taskflow.http.errors import Forbidden
 from taskflow.mail.links import build_link
-from taskflow.mail.sending import Mail
+from taskflow.mail.sending import Mail, in_mail_language
 
 CONFIRMATION_PAGE = "/admin/email-confirmation/"
 INVITATION_PAGE = "/admin/invitation/"
@@ -32,24 +34,31 @@ def require_mail() -> None:
         )
 
 
+@in_mail_language
 def build_password_reset_mail(tenant: Tenant, user: User, token: str) -> Mail:
     """Return the mail with which a user sets a new password."""
     return _build(
         "password reset",
         tenant,
         str(user.email),
-        f"Set a new password for {tenant.name}",
+        _("Set a new password for %(tenant)s") % {"tenant": tenant.name},
         [
-            f"Hello {user.get_full_name()},",
-            f"A new password was requested for your account {user.email} in {tenant.name}."
-            " To set one, open this page within one hour:",
+            _greet(user.get_full_name()),
+            _(
+                "A new password was requested for your account %(email)s in %(tenant)s. To set one,"
+                " open this page within one hour:"
+            )
+            % {"email": user.email, "tenant": tenant.name},
             build_link(tenant.subdomain, RESET_PAGE, {"token": token}),
-            "The link works once. If you did not request it, ignore this mail: your password stays"
-            " as it is.",
+            _(
+                "The link works once. If you did not request it, ignore this mail: your password"
+                " stays as it is."
+            ),
         ],
     )
 
 
+@in_mail_language
 def build_invitation_mail(actor: Actor, email: str, full_name: str, token: str) -> Mail:
     """Return the mail with which a person becomes a user of the actor's tenant."""
     tenant = actor.tenant
@@ -57,49 +66,64 @@ def build_invitation_mail(actor: Actor, email: str, full_name: str, token: str) 
         "invitation",
         tenant,
         email,
-        f"Join {tenant.name} on TaskFlow",
+        _("Join %(tenant)s on TaskFlow") % {"tenant": tenant.name},
         [
-            f"Hello {full_name or email},",
-            f"{actor.user.get_full_name()} invites you to {tenant.name} on TaskFlow. To accept,"
-            " open this page within 7 days:",
+            _greet(full_name or email),
+            _(
+                "%(name)s invites you to %(tenant)s on TaskFlow. To accept, open this page within 7"
+                " days:"
+            )
+            % {"name": actor.user.get_full_name(), "tenant": tenant.name},
             build_link(tenant.subdomain, INVITATION_PAGE, {"token": token}),
-            "The link works once. If you do not know who invites you, ignore this mail.",
+            _("The link works once. If you do not know who invites you, ignore this mail."),
         ],
     )
 
 
+@in_mail_language
 def build_email_change_mail(tenant: Tenant, user: User, email: str, token: str) -> Mail:
     """Return the mail to a new address, with which its owner confirms it."""
     return _build(
         "e-mail change",
         tenant,
         email,
-        f"Confirm your e-mail for {tenant.name}",
+        _("Confirm your e-mail for %(tenant)s") % {"tenant": tenant.name},
         [
-            f"Hello {user.get_full_name()},",
-            f"You want to sign in to {tenant.name} with this e-mail instead of {user.email}. To"
-            " confirm it, open this page within 24 hours:",
+            _greet(user.get_full_name()),
+            _(
+                "You want to sign in to %(tenant)s with this e-mail instead of %(email)s. To"
+                " confirm it, open this page within 24 hours:"
+            )
+            % {"tenant": tenant.name, "email": user.email},
             build_link(tenant.subdomain, CONFIRMATION_PAGE, {"token": token}),
-            "The link works once. Until then the old e-mail stays valid. If you did not request"
-            " this, ignore this mail.",
+            _(
+                "The link works once. Until then the old e-mail stays valid. If you did not request"
+                " this, ignore this mail."
+            ),
         ],
     )
 
 
-def build_notice(tenant: Tenant, user: User, to: str, sentence: str) -> Mail:
+@in_mail_language
+def build_notice(tenant: Tenant, user: User, to: str, sentence: str | Promise) -> Mail:
     """Return the mail that tells a user what was changed in the account. It has no secret."""
     return _build(
         "notice",
         tenant,
         to,
-        f"Notice about your account in {tenant.name}",
+        _("Notice about your account in %(tenant)s") % {"tenant": tenant.name},
         [
-            f"Hello {user.get_full_name()},",
-            f"{sentence} It happened at {timezone.now():%Y-%m-%d %H:%M} UTC.",
-            "If it was not you, set a new password here, and inform an administrator:",
+            _greet(user.get_full_name()),
+            _("%(sentence)s It happened at %(time)s UTC.")
+            % {"sentence": sentence, "time": f"{timezone.now():%Y-%m-%d %H:%M}"},
+            _("If it was not you, set a new password here, and inform an administrator:"),
             build_link(tenant.subdomain, REQUEST_PAGE),
         ],
     )
+
+
+def _greet(name: str) -> str:
+    return _("Hello %(name)s,") % {"name": name}
 
 
 def _build(kind: str, tenant: Tenant, to: str, subject: str, paragraphs: Sequence[str]) -> Mail:

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.utils import timezone
+from django.utils.text import format_lazy
+from django.utils.translation import gettext_lazy as _
 
 from accounts import one_time_codes
 from accounts.actions.locking import lock_users
@@ -89,7 +91,7 @@ def confirm_enrolment(actor: Actor, code: str) -> list[str]:
         raise Conflict("Your second factor is confirmed already.", code="taken")
     if not _use_app_code(factor, one_time_codes.normalize_code(code)):
         raise Invalid.field("otp", "This is not the present code of the app.")
-    notify(actor.tenant, actor.user, "A second factor was set up for your account.")
+    notify(actor.tenant, actor.user, _("A second factor was set up for your account."))
     return _replace_codes(actor, factor, "enabled", confirmed_at=timezone.now())
 
 
@@ -97,7 +99,7 @@ def renew_recovery_codes(actor: Actor) -> list[str]:
     """Replace the recovery codes of the actor. Return the new ones, which are shown once."""
     require_own_account(actor)
     codes = _replace_codes(actor, _lock_confirmed(actor.user), "renewed")
-    notify(actor.tenant, actor.user, "New recovery codes were made for your account.")
+    notify(actor.tenant, actor.user, _("New recovery codes were made for your account."))
     return codes
 
 
@@ -112,7 +114,7 @@ def remove_second_factor(actor: Actor) -> None:
             code="second_factor_mandatory",
         )
     remove(actor, factor, "removed")
-    notify(actor.tenant, actor.user, "The second factor of your account was removed.")
+    notify(actor.tenant, actor.user, _("The second factor of your account was removed."))
 
 
 def reset_second_factor(actor: Actor, user: User) -> bool:
@@ -121,7 +123,7 @@ def reset_second_factor(actor: Actor, user: User) -> bool:
     if factor is None:
         return False
     remove(actor, factor, "reset")
-    notify(actor.tenant, user, "An operator has removed the second factor of your account.")
+    notify(actor.tenant, user, _("An operator has removed the second factor of your account."))
     return True
 
 
@@ -138,8 +140,8 @@ def use_code(actor: Actor, factor: SecondFactor, code: str) -> bool:
         return False
     left = RecoveryCode.objects.filter(factor=factor).count()
     change(actor, factor, "recovered", codes_left=left)
-    sentence = f"A recovery code was used to sign in to your account; {left} are left."
-    notify(actor.tenant, actor.user, sentence)
+    sentence = _("A recovery code was used to sign in to your account; {left} are left.")
+    notify(actor.tenant, actor.user, format_lazy(sentence, left=left))
     return True
 
 

@@ -8,6 +8,8 @@ from django.contrib import admin, messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 
@@ -35,7 +37,7 @@ def my_account(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
         return show_account(request, actor)
     if actor.is_operator:
-        messages.error(request, "Work in the platform's own tenant to change your account.")
+        messages.error(request, _("Work in the platform's own tenant to change your account."))
         return back()
     handler = HANDLERS.get(request.POST.get("action", ""))
     return handler(request, actor) if handler else back()
@@ -51,7 +53,7 @@ def show_account(request: HttpRequest, actor: Actor, **forms: AccountForm) -> Ht
         "current": find_current(request),
         **forms,
     }
-    return show(request, "admin/my_account.html", "My account", None, **context)
+    return show(request, "admin/my_account.html", _("My account"), None, **context)
 
 
 def list_sessions(actor: Actor) -> list[Session]:
@@ -114,7 +116,7 @@ def remove(request: HttpRequest, actor: Actor) -> HttpResponse:
 
     def do() -> HttpResponse:
         second_factors.remove_second_factor(actor)
-        messages.success(request, "Your second factor is removed.")
+        messages.success(request, _("Your second factor is removed."))
         return back()
 
     return with_password(request, actor, do)
@@ -127,14 +129,15 @@ def end_one(request: HttpRequest, actor: Actor) -> HttpResponse:
     session = live.filter(pk=text).first() if is_id(text) else None
     if session is not None:
         sessions.end_session(actor, session)
-        messages.success(request, "The session has ended.")
+        messages.success(request, _("The session has ended."))
     return back()
 
 
 def end_others(request: HttpRequest, actor: Actor) -> HttpResponse:
     """End all sessions but the one of this browser."""
     count = sessions.end_other_sessions(actor, find_current(request))
-    messages.success(request, f"{count} other session{'' if count == 1 else 's'} ended.")
+    sentence = ngettext("%(n)d other session ended.", "%(n)d other sessions ended.", count)
+    messages.success(request, sentence % {"n": count})
     return back()
 
 

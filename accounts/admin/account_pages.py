@@ -9,6 +9,8 @@ from django.contrib import admin
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from accounts.admin.fields import set_messages
 from accounts.admin.forms import locate_errors
@@ -17,7 +19,7 @@ from taskflow.http.errors import Problem
 from taskflow.http.request import Request
 from taskflow.http.unavailable import Contended
 
-LINK_NOT_VALID = (
+LINK_NOT_VALID = _(
     "This link does not work any more: it was used, it has expired, or a newer one was sent."
 )
 
@@ -76,4 +78,6 @@ def show_page(
 
 def show_dead_link(request: HttpRequest, advice: str) -> HttpResponse:
     """Return the page of a link that does not work. `advice` says how to get a new one."""
-    return show_page(request, "This link does not work", f"{LINK_NOT_VALID} {advice}", status=404)
+    return show_page(
+        request, gettext("This link does not work"), f"{LINK_NOT_VALID} {advice}", status=404
+    )

@@ -10,8 +10,7 @@ from django.db import models
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy as _
 
 from accounts.admin.rights import RuledAdmin, get_actor
 from accounts.models import User
@@ -27,7 +26,7 @@ from taskflow.audit.visibility import select_log
 
 
 class DayFilter(SimpleListFilter):
-    title = gettext_lazy("day")
+    title = _("day")
     parameter_name = "day"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
@@ -94,19 +93,19 @@ class EventAdmin(RuledAdmin):
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Event]:
         return select_log(get_actor(request).viewer, Event.objects.all())
 
-    @display(description="by")
+    @display(description=_("by"))
     def show_who(self, event: Event) -> str:
         return describe_actor(event)
 
-    @display(description="event", ordering="verb")
+    @display(description=_("event"), ordering="verb")
     def show_what(self, event: Event) -> str:
         return f"{event.subject_type}.{event.verb}"
 
-    @display(description="via", ordering="via", label={"api": "info", "admin": "warning"})
+    @display(description=_("via"), ordering="via", label={"api": "info", "admin": "warning"})
     def show_via(self, event: Event) -> str:
         return event.via
 
-    @display(description="changes")
+    @display(description=_("changes"))
     def show_changes(self, event: Any) -> str:
         entry: HistoryEntry = event.entry
         return "; ".join(f"{c.field}: {c.before} → {c.after}" for c in entry.changes)

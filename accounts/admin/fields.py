@@ -8,6 +8,8 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 from django.forms.fields import InvalidJSONInput
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
 
 from taskflow.http.converters import is_id
 from taskflow.http.parsing import parse_metadata
@@ -16,22 +18,22 @@ FormValues = dict[str, Any]  # cleaned by the fields of a form, by their names
 # What the fields of a form say, by the code of the error. Django's own sentences say what a value
 # is not. These say what to do.
 MESSAGES = {
-    "required": "Enter or choose a value.",
-    "invalid_choice": "Choose a value of the list.",
-    "invalid_pk_value": "Choose values of the list.",
-    "invalid_list": "Choose values of the list.",
-    "invalid_date": "Enter a day that exists, such as 2026-01-31.",
-    "invalid_time": "Enter a time of day, such as 09:00.",
-    "max_length": "Shorten the text to %(limit_value)d characters; it has %(show_value)d.",
-    "min_value": "Enter %(limit_value)s or more.",
-    "max_value": "Enter %(limit_value)s or less.",
+    "required": _("Enter or choose a value."),
+    "invalid_choice": _("Choose a value of the list."),
+    "invalid_pk_value": _("Choose values of the list."),
+    "invalid_list": _("Choose values of the list."),
+    "invalid_date": _("Enter a day that exists, such as 2026-01-31."),
+    "invalid_time": _("Enter a time of day, such as 09:00."),
+    "max_length": _("Shorten the text to %(limit_value)d characters; it has %(show_value)d."),
+    "min_value": _("Enter %(limit_value)s or more."),
+    "max_value": _("Enter %(limit_value)s or less."),
 }
 # What to do about the code “invalid”, by the class of the field.
-FORMATS: dict[type[forms.Field], str] = {
-    forms.EmailField: "Enter an e-mail address, such as ada@example.com.",
-    forms.DateField: "Enter a day that exists, such as 2026-01-31.",
-    forms.DateTimeField: "Enter a day and a time, such as 2026-01-31 09:00.",
-    forms.IntegerField: "Enter a whole number, such as 30.",
+FORMATS: dict[type[forms.Field], Promise] = {
+    forms.EmailField: _("Enter an e-mail address, such as ada@example.com."),
+    forms.DateField: _("Enter a day that exists, such as 2026-01-31."),
+    forms.DateTimeField: _("Enter a day and a time, such as 2026-01-31 09:00."),
+    forms.IntegerField: _("Enter a whole number, such as 30."),
 }
 
 

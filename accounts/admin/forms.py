@@ -11,6 +11,7 @@ from django.contrib.admin.widgets import AutocompleteSelect
 from django.db import models
 from django.http import QueryDict
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from accounts.admin.fields import FormValues, IdCheckedBoundField, JsonField, set_messages
 from taskflow.admin.refusals import refusal_as_html, sentence_of
@@ -51,7 +52,9 @@ class RecordedForm(forms.ModelForm):  # type: ignore[type-arg]
             self.fields[name].strip = False  # type: ignore[attr-defined]
         for field in self.fields.values():
             if isinstance(field, forms.DateTimeField | forms.SplitDateTimeField):
-                field.help_text = f"Time zone: {timezone.get_current_timezone_name()}."
+                field.help_text = gettext("Time zone: %(zone)s.") % {
+                    "zone": timezone.get_current_timezone_name()
+                }
         if normalized is not None and self.instance.pk:
             self._restore_unedited_texts(normalized)
 

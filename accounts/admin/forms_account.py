@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django import forms
+from django.utils.translation import gettext_lazy as _
 
 from accounts.admin.fields import set_messages
 from taskflow.admin.site import PasswordInput, TextInput
@@ -22,7 +23,7 @@ class CodeForm(AccountForm):
     """A code of the second factor."""
 
     otp = forms.CharField(
-        label="Code",
+        label=_("Code"),
         max_length=40,
         widget=TextInput(attrs={"autocomplete": "one-time-code", "autofocus": ""}),
     )
@@ -32,7 +33,7 @@ class PasswordForm(AccountForm):
     """The password, which a change of the second factor asks for again."""
 
     current_password = forms.CharField(
-        label="Your password",
+        label=_("Your password"),
         max_length=PASSWORD_LENGTH,
         strip=False,
         widget=PasswordInput(attrs={"autocomplete": "current-password"}),

@@ -6,6 +6,8 @@ from functools import partial
 
 from django import forms
 from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_http_methods
 
 from accounts.actions import password_resets as actions
@@ -17,12 +19,12 @@ from taskflow.audit.models import Via
 from taskflow.http.addresses import find_client
 from taskflow.http.request import Request
 
-HOW_TO_ASK_AGAIN = "Request a new one with “Forgotten your password” on the sign-in page."
+HOW_TO_ASK_AGAIN = _("Request a new one with “Forgotten your password” on the sign-in page.")
 
 
 class PasswordResetForm(AccountForm):
     email = forms.EmailField(
-        label="E-mail",
+        label=_("E-mail"),
         max_length=255,
         widget=TextInput(attrs={"type": "email", "autocomplete": "email"}),
     )
@@ -31,7 +33,7 @@ class PasswordResetForm(AccountForm):
 class NewPasswordForm(AccountForm):
     token = forms.CharField(max_length=200, widget=forms.HiddenInput)
     password = forms.CharField(
-        label="New password",
+        label=_("New password"),
         max_length=200,
         strip=False,
         widget=PasswordInput(attrs={"autocomplete": "new-password"}),
@@ -42,7 +44,7 @@ class NewPasswordForm(AccountForm):
 def password_reset(request: HttpRequest) -> HttpResponse:
     """Show the form for the e-mail, and send a link to it."""
     form = PasswordResetForm(request.POST if request.method == "POST" else None)
-    title = "Forgotten your password?"
+    title = gettext("Forgotten your password?")
     if form.is_valid():
         tenant, email = tenant_of_page(request), form.cleaned_data["email"]
         request_reset = partial(actions.request_password_reset, tenant, email, via=Via.ADMIN)
@@ -50,12 +52,17 @@ def password_reset(request: HttpRequest) -> HttpResponse:
         if form.try_to(partial(request_reset, **who)):
             return show_page(
                 request,
-                "Look at your mails",
-                f"If an active person has the e-mail {email}, a link was sent to it. It works for"
-                " one hour.",
+                gettext("Look at your mails"),
+                gettext(
+                    "If an active person has the e-mail %(email)s, a link was sent to it. It works"
+                    " for one hour."
+                )
+                % {"email": email},
             )
-    text = "Enter the e-mail with which you sign in. A link to set a new password is sent to it."
-    return show_page(request, title, text, form=form, button="Send the link")
+    text = gettext(
+        "Enter the e-mail with which you sign in. A link to set a new password is sent to it."
+    )
+    return show_page(request, title, text, form=form, button=gettext("Send the link"))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -64,7 +71,7 @@ def password_reset_completion(request: HttpRequest) -> HttpResponse:
     token = request.POST.get("token") or request.GET.get("token", "")
     row = find_mail_token(token, MailPurpose.PASSWORD_RESET)
     if row is None or row.user is None or not row.user.is_active:
-        return show_dead_link(request, HOW_TO_ASK_AGAIN)
+        return show_dead_link(request, str(HOW_TO_ASK_AGAIN))
     data = request.POST if request.method == "POST" else None
     form = NewPasswordForm(data, initial={"token": token})
     if form.is_valid() and form.try_to(
@@ -78,13 +85,15 @@ def password_reset_completion(request: HttpRequest) -> HttpResponse:
             request_id=id_of(request),
         )
     ):
-        text = (
+        text = gettext(
             "Your new password is set. Where you were signed in, you are signed out, and tokens"
             " that you had are revoked."
         )
-        return show_page(request, "Sign in with your new password", text)
-    text = f"Choose a new password for {row.user.email}."
-    return show_page(request, "Set a new password", text, form=form, button="Set the password")
+        return show_page(request, gettext("Sign in with your new password"), text)
+    text = gettext("Choose a new password for %(email)s.") % {"email": row.user.email}
+    return show_page(
+        request, gettext("Set a new password"), text, form=form, button=gettext("Set the password")
+    )
 
 
 def tenant_of_page(request: HttpRequest) -> Tenant:

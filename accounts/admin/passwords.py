@@ -12,6 +12,7 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.urls import reverse_lazy
+from django.utils.translation import gettext_lazy as _
 
 from accounts.actions.users import change_password
 from accounts.admin.fields import set_messages
@@ -31,7 +32,7 @@ class OwnPasswordForm(AdminPasswordChangeForm):
     """Django's form without its own checks of passwords, which the action makes."""
 
     revoke_agent_tokens = forms.BooleanField(
-        required=False, label="Also revoke the tokens of my agents"
+        required=False, label=_("Also revoke the tokens of my agents")
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

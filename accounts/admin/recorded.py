@@ -314,7 +314,7 @@ class RecordedAdmin(RuledAdmin):
         page = paginator.get_page(request.GET.get("p"))
         context = {
             **self.admin_site.each_context(request),
-            "title": f"History: {row}",
+            "title": _("History: %(row)s") % {"row": row},
             "entries": read_history(get_actor(request), list(page)),
             "page": page,
             "shows_addresses": get_actor(request).is_staff,

@@ -15,6 +15,8 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.crypto import constant_time_compare
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 
@@ -37,8 +39,8 @@ PENDING = "pending_sign_in"  # session key: the user whose password was checked
 PENDING_SECONDS = 300
 MAX_CODES = 5  # then the password is asked for again
 BACKEND = "accounts.auth.TenantBackend"
-WRONG_CODE = "This code is wrong, was used before, or is too old. Enter the present one."
-START_AGAIN = "Sign in again: more than five minutes have passed, or too many codes were wrong."
+WRONG_CODE = _("This code is wrong, was used before, or is too old. Enter the present one.")
+START_AGAIN = _("Sign in again: more than five minutes have passed, or too many codes were wrong.")
 
 
 class PasswordStep(LoginView):
@@ -68,7 +70,7 @@ def sign_in(request: HttpRequest) -> HttpResponse:
         return HttpResponseRedirect(reverse("admin:index"))
     context = {
         **admin.site.each_context(request),
-        "title": "Sign in",
+        "title": _("Sign in"),
         "subtitle": None,
         "app_path": request.get_full_path(),
     }
@@ -98,7 +100,7 @@ def enter_code(request: HttpRequest) -> HttpResponse:
             if not count_wrong_code(request):
                 return start_again(request)
             form.add_error("otp", WRONG_CODE)
-    return show(request, "admin/enter_code.html", "Enter a code", form)
+    return show(request, "admin/enter_code.html", gettext("Enter a code"), form)
 
 
 @never_cache
@@ -120,7 +122,7 @@ def enrol(request: HttpRequest) -> HttpResponse:
         else:
             return show_recovery_codes(request, codes, complete(request, user))
     if factor is None and request.method != "POST":
-        return show(request, "admin/begin_enrolment.html", "Second factor", AccountForm())
+        return show(request, "admin/begin_enrolment.html", gettext("Second factor"), AccountForm())
     enrolment = actions.build_enrolment(actor, factor) if factor else actions.begin_enrolment(actor)
     if factor is None:
         form = CodeForm()
@@ -138,13 +140,13 @@ def show_enrolment(
         "qr_code": one_time_codes.draw_qr_code(enrolment.uri),
         "secret": enrolment.secret,
     }
-    return show(request, "admin/confirm_enrolment.html", "Second factor", form, **context)
+    return show(request, "admin/confirm_enrolment.html", gettext("Second factor"), form, **context)
 
 
 def show_recovery_codes(request: HttpRequest, codes: list[str], next_url: str) -> HttpResponse:
     """Show new recovery codes, once."""
     context = {"codes": codes, "next_url": next_url}
-    return show(request, "admin/recovery_codes.html", "Recovery codes", None, **context)
+    return show(request, "admin/recovery_codes.html", gettext("Recovery codes"), None, **context)
 
 
 def show(

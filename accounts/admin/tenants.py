@@ -10,8 +10,9 @@ from django.db import models
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import URLPattern, path, reverse
+from django.utils.functional import Promise
 from django.utils.html import format_html
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
 from accounts.actions import tenant_lifecycle
@@ -73,9 +74,9 @@ class TenantAdmin(RecordedAdmin):
     def change_row(self, actor: Actor, row: Tenant, values: FormValues) -> None:
         tenant_actions.update_tenant(actor, **values)
 
-    @display(description="", label={"current tenant": "success"})
-    def show_current(self, tenant: Tenant) -> str:
-        return "current tenant" if tenant.pk == current_tenant_id() else ""
+    @display(description="", label={"current": "success"})
+    def show_current(self, tenant: Tenant) -> tuple[str, Promise] | str:
+        return ("current", _("current tenant")) if tenant.pk == current_tenant_id() else ""
 
     @display(description="")
     def show_switch(self, tenant: Tenant) -> str:
@@ -90,12 +91,14 @@ class TenantAdmin(RecordedAdmin):
             _("Work here"),
         )
 
-    @action(description="Work in this tenant")
+    @action(description=_("Work in this tenant"))
     def work_here(
         self, request: HttpRequest, queryset: models.QuerySet[Tenant]
     ) -> HttpResponse | None:
         if not request.user.is_superuser or len(queryset) != 1:
-            messages.error(request, "Choose one tenant. Only operators can work in other tenants.")
+            messages.error(
+                request, _("Choose one tenant. Only operators can work in other tenants.")
+            )
             return None
         return self.switch_view(request, queryset[0].pk)
 
@@ -106,12 +109,12 @@ class TenantAdmin(RecordedAdmin):
         request.session[ACTING_TENANT] = get_object_or_404(Tenant, pk=tenant_id).pk
         return redirect("admin:index")
 
-    @action(description="Deactivate: nobody signs in, and tokens do not work")
+    @action(description=_("Deactivate: nobody signs in, and tokens do not work"))
     def deactivate(self, request: HttpRequest, queryset: models.QuerySet[Tenant]) -> None:
         if self._is_current(request, queryset):
             tenant_lifecycle.deactivate_tenant(get_actor(request))
 
-    @action(description="Activate, and take a scheduled deletion back")
+    @action(description=_("Activate, and take a scheduled deletion back"))
     def activate(self, request: HttpRequest, queryset: models.QuerySet[Tenant]) -> None:
         if self._is_current(request, queryset):
             tenant_lifecycle.activate_tenant(get_actor(request))
@@ -123,5 +126,5 @@ class TenantAdmin(RecordedAdmin):
         """
         if [tenant.pk for tenant in queryset[:2]] == [current_tenant_id()]:
             return True
-        messages.error(request, "Choose one tenant, and work in it first.")
+        messages.error(request, _("Choose one tenant, and work in it first."))
         return False

@@ -9,6 +9,9 @@ from django.contrib import admin
 from django.db import models
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 
 from accounts.actions import tokens as token_actions
 from accounts.admin.fields import FormValues
@@ -93,18 +96,18 @@ class ApiTokenAdmin(RecordedAdmin):
         """
         context = {
             **self.admin_site.each_context(request),
-            "title": "New token" if len(issued) == 1 else "New tokens",
+            "title": ngettext("New token", "New tokens", len(issued)),
             "opts": self.opts,
             "issued": issued,
         }
         return TemplateResponse(request, "admin/new_tokens.html", context)
 
-    @display(description="begins with")
+    @display(description=_("begins with"))
     def show_prefix(self, token: ApiToken) -> str:
         return f"{token.prefix}…"
 
     @display(
-        description="scope",
+        description=_("scope"),
         ordering="scope",
         label={"read": "info", "write": "warning", "admin": "danger"},
     )
@@ -112,20 +115,21 @@ class ApiTokenAdmin(RecordedAdmin):
         return token.scope
 
     @display(
-        description="state", label={"live": "success", "expired": "warning", "revoked": "danger"}
+        description=_("state"), label={"live": "success", "expired": "warning", "revoked": "danger"}
     )
-    def show_state(self, token: ApiToken) -> str:
+    def show_state(self, token: ApiToken) -> tuple[str, Promise]:
         if token.is_live:
-            return "live"
-        return "revoked" if token.revoked_at else "expired"
+            return "live", _("live")
+        return ("revoked", _("revoked")) if token.revoked_at else ("expired", _("expired"))
 
-    @action(description="Revoke", permissions=["view"])
+    @action(description=_("Revoke"), permissions=["view"])
     def revoke(self, request: HttpRequest, queryset: models.QuerySet[ApiToken]) -> None:
         for token in queryset.select_related("user"):
             token_actions.revoke_token(get_actor(request), token)
 
     @action(
-        description="Replace by a new token; the old one works for 24 hours", permissions=["view"]
+        description=_("Replace by a new token; the old one works for 24 hours"),
+        permissions=["view"],
     )
     def rotate(self, request: HttpRequest, queryset: models.QuerySet[ApiToken]) -> TemplateResponse:
         actor = get_actor(request)

@@ -10,8 +10,9 @@ from django.contrib import admin
 from django.contrib.auth.models import Group
 from django.db import models
 from django.http import HttpRequest
+from django.utils.functional import Promise
 from django.utils.html import format_html
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as _
 
 from accounts.actions import sessions as session_actions
 from accounts.actions import users as user_actions
@@ -34,19 +35,21 @@ class UserForm(RecordedForm):
     password = forms.CharField(
         required=False,
         widget=PasswordInput(attrs={"autocomplete": "new-password"}),
-        help_text="Leave it empty to keep the password. A new password ends all sessions and tokens"
-        " of the user.",
+        help_text=_(
+            "Leave it empty to keep the password. A new password ends all sessions and tokens"
+            " of the user."
+        ),
     )
     current_password = forms.CharField(
         required=False,
-        label="Your own password",
+        label=_("Your own password"),
         widget=PasswordInput(attrs={"autocomplete": "current-password"}),
-        help_text="Needed to change the password or the e-mail of a person.",
+        help_text=_("Needed to change the password or the e-mail of a person."),
     )
     revoke_agent_tokens = forms.BooleanField(
         required=False,
-        label="Also revoke the tokens of the user's agents",
-        help_text="With a new password or e-mail.",
+        label=_("Also revoke the tokens of the user's agents"),
+        help_text=_("With a new password or e-mail."),
     )
 
 
@@ -104,23 +107,23 @@ class UserAdmin(RecordedAdmin):
     def delete_row(self, actor: Actor, row: User) -> None:
         user_actions.delete_user(actor, row)
 
-    @display(description="user", ordering="handle", header=True)
+    @display(description=_("user"), ordering="handle", header=True)
     def show_name(self, user: User) -> list[str]:
         initials = "".join(word[0] for word in user.full_name.split()[:2]) or user.handle[:2]
         return [user.full_name or user.handle, f"@{user.handle}", initials.upper()]
 
-    @display(description="kind", ordering="kind", label={"human": "info", "agent": "primary"})
+    @display(description=_("kind"), ordering="kind", label={"human": "info", "agent": "primary"})
     def show_kind(self, user: User) -> tuple[str, str]:
-        return user.kind, UserKind(user.kind).label
+        return user.kind, str(UserKind(user.kind).label)
 
     @display(
-        description="status",
+        description=_("status"),
         label={"administrator": "warning", "active": "success", "deactivated": "danger"},
     )
-    def show_status(self, user: User) -> str:
+    def show_status(self, user: User) -> tuple[str, Promise]:
         if not user.is_active:
-            return "deactivated"
-        return "administrator" if user.is_staff else "active"
+            return "deactivated", _("deactivated")
+        return ("administrator", _("administrator")) if user.is_staff else ("active", _("active"))
 
     @display(description="")
     def show_today(self, user: User) -> str:
@@ -131,17 +134,17 @@ class UserAdmin(RecordedAdmin):
             _("Today"),
         )
 
-    @action(description="Activate")
+    @action(description=_("Activate"))
     def activate(self, request: HttpRequest, queryset: models.QuerySet[User]) -> None:
         for user in queryset:
             user_actions.update_user(get_actor(request), user, is_active=True)
 
-    @action(description="Deactivate and revoke their tokens")
+    @action(description=_("Deactivate and revoke their tokens"))
     def deactivate(self, request: HttpRequest, queryset: models.QuerySet[User]) -> None:
         for user in queryset:
             user_actions.deactivate_user(get_actor(request), user)
 
-    @action(description="End their sessions")
+    @action(description=_("End their sessions"))
     def end_sessions(self, request: HttpRequest, queryset: models.QuerySet[User]) -> None:
         for user in queryset:
             session_actions.end_sessions_of(get_actor(request), user)

@@ -14,6 +14,7 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from taskflow.db.computed import FoldedField
 from taskflow.db.creation_time import CreationTime
@@ -131,8 +132,8 @@ class Tenant(models.Model):
 class UserKind(models.TextChoices):
     """The kind of a user: a person, or a program that works for one."""
 
-    HUMAN = "human"
-    AGENT = "agent"
+    HUMAN = "human", _("Human")
+    AGENT = "agent", _("Agent")
 
 
 class UserQuerySet(TenantQuerySet["User"]):

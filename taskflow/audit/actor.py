@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 from taskflow.audit.models import Via
 from taskflow.db.viewer import Viewer
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
 class TokenScope(models.TextChoices):
     """The most that a token permits. The rights of its user limit it further."""
 
-    READ = "read"
-    WRITE = "write"  # tasks, projects, members, tags
-    ADMIN = "admin"  # also users, tokens and the password
+    READ = "read", _("Read")
+    WRITE = "write", _("Write")  # tasks, projects, members, tags
+    ADMIN = "admin", _("Admin")  # also users, tokens and the password
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from django.http import (
 from django.http.response import HttpResponseBase, ResponseHeaders
 from django.middleware.common import CommonMiddleware
 from django.middleware.csrf import CsrfViewMiddleware
+from django.utils import translation
 from django.utils.cache import patch_vary_headers
 
 from taskflow.http.bodies import API_PREFIXES
@@ -35,6 +36,7 @@ from taskflow.http.static_files import static_files, static_response
 from taskflow.metrics.timing import timings
 
 DOCS = "/api/v1/docs"
+ADMIN = "/admin/"
 PROBES = frozenset({"/livez", "/readyz"})
 # A page would treat other methods as GET. The check of CSRF lets TRACE pass.
 PAGE_METHODS = ("GET", "HEAD", "OPTIONS", "POST")
@@ -173,6 +175,29 @@ class Sessions(_BrowserOnly, SessionMiddleware):
 
 class Common(_BrowserOnly, CommonMiddleware):
     pass
+
+
+class _SetLanguage:
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if not request.path.startswith(ADMIN):
+            return self.get_response(request)
+        language = translation.get_language_from_request(request)
+        with translation.override(language):
+            response = self.get_response(request)
+        patch_vary_headers(response, ("Accept-Language", "Cookie"))
+        response.headers.setdefault("Content-Language", language)
+        return response
+
+
+class Language(_BrowserOnly, _SetLanguage):
+    """Answers requests for pages of the admin in the language of the cookie, or of Accept-Language.
+
+    Django's own middleware would leave the language to the next request of the thread, which may be
+    one of the API.
+    """
 
 
 class Authentication(_BrowserOnly, AuthenticationMiddleware):

@@ -11,15 +11,19 @@ import logging
 import os
 import queue
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, wraps
 from threading import Lock, Thread
+from typing import ParamSpec
 
 from django.conf import settings
 from django.core.mail import EmailMultiAlternatives
 from django.db import transaction
+from django.utils import translation
 
 log = logging.getLogger("taskflow.mail")
+P = ParamSpec("P")
 MAX_WAITING = 1000  # mails in memory
 EXIT_SECONDS = 10.0  # for which a command that ends waits for its mails
 POLL_SECONDS = 0.05
@@ -38,6 +42,20 @@ class Mail:
 
     def __repr__(self) -> str:
         return f"Mail({self.kind})"
+
+
+def in_mail_language(build: Callable[P, Mail]) -> Callable[P, Mail]:
+    """Let a function that builds a mail do so in the language of mails.
+
+    Who reads a mail is not who has sent the request, whose language the page has.
+    """
+
+    @wraps(build)
+    def build_in_language(*args: P.args, **kwargs: P.kwargs) -> Mail:
+        with translation.override(settings.MAIL_LANGUAGE):
+            return build(*args, **kwargs)
+
+    return build_in_language
 
 
 def send_after_commit(mail: Mail) -> None:

@@ -10,7 +10,9 @@ from django.db import models
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
+from django.utils.functional import Promise
 from django.utils.timesince import timesince
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.admin.forms import RecordedForm
@@ -86,7 +88,7 @@ class ClaimAdmin(RecordedAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        context = {"title": "Who works on what", **(extra_context or {})}
+        context = {"title": _("Who works on what"), **(extra_context or {})}
         return super().changelist_view(request, context)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -107,33 +109,41 @@ class ClaimAdmin(RecordedAdmin):
             return HttpResponseRedirect(reverse("admin:tasks_claim_changelist"))
         return HttpResponseRedirect(reverse("admin:tasks_task_history", args=[claim.task_id]))
 
-    @display(description="task", ordering="task__title", header=True)
+    @display(description=_("task"), ordering="task__title", header=True)
     def show_task(self, claim: Claim) -> list[str]:
         return [claim.task.title, claim.task.key]
 
     @display(
-        description="state",
+        description=_("state"),
         label={"works": "success", "asked to stop": "warning", "expired": "danger"},
     )
-    def show_state(self, claim: Claim) -> str:
+    def show_state(self, claim: Claim) -> tuple[str, Promise]:
         if not claim.is_open_now:
-            return "expired"
-        return "asked to stop" if claim.cancel_requested_at else "works"
+            return "expired", _("expired")
+        return (
+            ("asked to stop", _("asked to stop"))
+            if claim.cancel_requested_at
+            else (
+                "works",
+                _("works"),
+            )
+        )
 
-    @display(description="progress", ordering="progress")
+    @display(description=_("progress"), ordering="progress")
     def show_progress(self, claim: Claim) -> str:
         return "–" if claim.progress is None else f"{claim.progress} %"
 
-    @display(description="last heartbeat", ordering="heartbeat_at")
+    @display(description=_("last heartbeat"), ordering="heartbeat_at")
     def show_heartbeat(self, claim: Claim) -> str:
-        return f"{timesince(claim.heartbeat_at, claim.database_time)} ago"
+        since = timesince(claim.heartbeat_at, claim.database_time)
+        return gettext("%(time)s ago") % {"time": since}
 
-    @action(description="Break: give the tasks back", permissions=["view"])
+    @action(description=_("Break: give the tasks back"), permissions=["view"])
     def break_selected(self, request: HttpRequest, queryset: models.QuerySet[Claim]) -> None:
         for claim in queryset.select_related("task__project", "user", "assignee_before"):
             actions.break_claim(get_actor(request), claim)
 
-    @action(description="Ask the workers to stop", permissions=["view"])
+    @action(description=_("Ask the workers to stop"), permissions=["view"])
     def cancel_selected(self, request: HttpRequest, queryset: models.QuerySet[Claim]) -> None:
         for claim in queryset.select_related("task__project", "user"):
             actions.request_cancellation(get_actor(request), claim)

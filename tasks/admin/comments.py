@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.contrib import admin
 from django.db import models
 from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
 
 from accounts.admin.fields import FormValues
 from accounts.admin.recorded import get_actor
@@ -65,10 +66,10 @@ class CommentAdmin(TrashableAdmin):
     def delete_row(self, actor: Actor, row: Comment) -> None:
         actions.delete_comment(actor, row)
 
-    @display(description="comment", ordering="id")
+    @display(description=_("comment"), ordering="id")
     def show_body(self, comment: Comment) -> str:
         return str(comment)
 
-    @display(description="task", ordering="task__title", header=True)
+    @display(description=_("task"), ordering="task__title", header=True)
     def show_task(self, comment: Comment) -> list[str]:
         return [comment.task.title, comment.task.key]

@@ -10,6 +10,9 @@ from django.contrib import admin
 from django.contrib.admin.widgets import AutocompleteSelectMultiple
 from django.db import models
 from django.http import HttpRequest, HttpResponse
+from django.utils.functional import Promise
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_http_methods
 
 from accounts.admin.account_pages import AccountForm, show_dead_link, show_page
@@ -27,7 +30,14 @@ from tasks.models import Project, ProjectMember, Role
 from tasks.models.invitations import Invitation
 from tasks.schemas.invitations import InvitationAcceptance, InvitationCreate
 
-HOW_TO_ASK_AGAIN = "Ask an administrator to send the invitation again."
+HOW_TO_ASK_AGAIN = _("Ask an administrator to send the invitation again.")
+
+STATES = {
+    "pending": _("pending"),
+    "accepted": _("accepted"),
+    "revoked": _("revoked"),
+    "expired": _("expired"),
+}
 
 
 class ProjectsWidget(AutocompleteSelectMultiple):
@@ -42,11 +52,11 @@ class InvitationForm(RecordedForm):
         queryset=None,
         required=False,
         widget=ProjectsWidget,
-        label="Projects",
-        help_text="Projects that the person joins.",
+        label=_("Projects"),
+        help_text=_("Projects that the person joins."),
     )
     role = forms.ChoiceField(
-        choices=Role.choices, initial=Role.MEMBER, widget=Select, label="Role in them"
+        choices=Role.choices, initial=Role.MEMBER, widget=Select, label=_("Role in them")
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -86,7 +96,7 @@ class InvitationAdmin(RecordedAdmin):
         return actions.invite(actor, **values, projects=projects)
 
     @display(
-        description="state",
+        description=_("state"),
         label={
             "pending": "info",
             "accepted": "success",
@@ -94,15 +104,16 @@ class InvitationAdmin(RecordedAdmin):
             "expired": "warning",
         },
     )
-    def show_state(self, invitation: Invitation) -> str:
-        return str(invitation.state)
+    def show_state(self, invitation: Invitation) -> tuple[str, Promise]:
+        state = str(invitation.state)
+        return state, STATES[state]
 
-    @action(description="Send again, with a new link", permissions=["view"])
+    @action(description=_("Send again, with a new link"), permissions=["view"])
     def resend(self, request: HttpRequest, queryset: models.QuerySet[Invitation]) -> None:
         for invitation in queryset:
             actions.resend_invitation(get_actor(request), invitation)
 
-    @action(description="Revoke", permissions=["view"])
+    @action(description=_("Revoke"), permissions=["view"])
     def revoke(self, request: HttpRequest, queryset: models.QuerySet[Invitation]) -> None:
         for invitation in queryset:
             actions.revoke_invitation(get_actor(request), invitation)
@@ -118,7 +129,7 @@ class AcceptanceForm(AccountForm):
         max_length=50,
         required=False,
         widget=TextInput,
-        help_text="A short name, such as ada for @ada. If it is empty, one is chosen.",
+        help_text=_("A short name, such as ada for @ada. If it is empty, one is chosen."),
     )
     password = forms.CharField(
         max_length=200,
@@ -137,17 +148,19 @@ def accept_invitation(request: HttpRequest) -> HttpResponse:
     token = request.POST.get("token") or request.GET.get("token", "")
     invitation = actions.find_invitation_of_link(token)
     if invitation is None:
-        return show_dead_link(request, HOW_TO_ASK_AGAIN)
+        return show_dead_link(request, str(HOW_TO_ASK_AGAIN))
     is_user = User.objects.filter(email=invitation.email).exists()
     form_class = JoinForm if is_user else AcceptanceForm
     initial = {"token": token, "full_name": invitation.full_name}
     form = form_class(request.POST if request.method == "POST" else None, initial=initial)
-    tenant = tenant_of_page(request)
+    names = {"tenant": tenant_of_page(request).name, "email": invitation.email}
     if form.is_valid() and form.try_to(partial(_accept, request, form)):
-        text = f"You are now a user of {tenant.name}. Your e-mail is {invitation.email}."
-        return show_page(request, "Welcome to TaskFlow", text)
-    text = f"You are invited to {tenant.name} with the e-mail {invitation.email}."
-    return show_page(request, f"Join {tenant.name}", text, form=form, button="Accept")
+        text = gettext("You are now a user of %(tenant)s. Your e-mail is %(email)s.") % names
+        return show_page(request, gettext("Welcome to TaskFlow"), text)
+    text = gettext("You are invited to %(tenant)s with the e-mail %(email)s.") % names
+    return show_page(
+        request, gettext("Join %(tenant)s") % names, text, form=form, button=gettext("Accept")
+    )
 
 
 def _accept(request: HttpRequest, form: AccountForm) -> None:

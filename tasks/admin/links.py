@@ -8,12 +8,13 @@ from typing import Any
 from django import forms
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
 
 from taskflow.admin.site import Textarea
 from taskflow.http.schema import is_web_url
 from tasks.schemas.links import JsonLink
 
-HELP = "One link per line: the address, and after a blank its title. The order is kept."
+HELP = _("One link per line: the address, and after a blank its title. The order is kept.")
 
 
 class LinksWidget(Textarea):

@@ -9,7 +9,8 @@ from django.core.exceptions import PermissionDenied
 from django.db import models
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
-from django.utils.translation import gettext as _
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
 from accounts.admin.fields import FormValues
@@ -82,9 +83,9 @@ class PageAdmin(RenderedAdmin):
     def delete_row(self, actor: Actor, row: Page) -> None:
         actions.delete_page(actor, row)
 
-    @display(description="state", ordering="is_published", label=STATE_COLORS)
-    def show_state(self, page: Page) -> tuple[str, str]:
-        return ("published", "Published") if page.is_published else ("draft", "Draft")
+    @display(description=_("state"), ordering="is_published", label=STATE_COLORS)
+    def show_state(self, page: Page) -> tuple[str, Promise]:
+        return ("published", _("Published")) if page.is_published else ("draft", _("Draft"))
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
@@ -107,12 +108,12 @@ class PageAdmin(RenderedAdmin):
             report_done(request, text % page.title)
         return HttpResponseRedirect(reverse("admin:tasks_page_change", args=[page.pk]))
 
-    @action(description="Publish")
+    @action(description=_("Publish"))
     def publish(self, request: HttpRequest, queryset: models.QuerySet[Page]) -> None:
         for page in queryset.select_related("project"):
             actions.publish_page(get_actor(request), page)
 
-    @action(description="Unpublish")
+    @action(description=_("Unpublish"))
     def unpublish(self, request: HttpRequest, queryset: models.QuerySet[Page]) -> None:
         for page in queryset.select_related("project"):
             actions.unpublish_page(get_actor(request), page)

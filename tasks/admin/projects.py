@@ -7,7 +7,8 @@ from typing import Any
 from django.contrib import admin, messages
 from django.db import models
 from django.http import HttpRequest, HttpResponse
-from django.utils.translation import ngettext
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
 
 from accounts.admin.fields import FormValues
 from accounts.admin.forms import RecordedForm
@@ -40,7 +41,7 @@ class ProjectForm(RecordedForm):
         super().__init__(*args, **kwargs)
         if "key" in self.fields:  # a read-only page has no such field
             self.fields["key"].required = bool(self.instance.pk)
-            self.fields["key"].help_text = "Leave it empty to derive it from the name."
+            self.fields["key"].help_text = _("Leave it empty to derive it from the name.")
 
     def clean_key(self) -> str | None:
         return self.cleaned_data["key"] or None
@@ -141,7 +142,7 @@ class ProjectAdmin(RenderedAdmin):
     def delete_row(self, actor: Actor, row: Project) -> None:
         actions.delete_project(actor, row)
 
-    @action(description="Complete all open tasks")
+    @action(description=_("Complete all open tasks"))
     def complete_tasks(self, request: HttpRequest, queryset: models.QuerySet[Project]) -> None:
         count = sum(actions.complete_project_tasks(get_actor(request), p) for p in queryset)
         done = ngettext("Completed %(n)d task.", "Completed %(n)d tasks.", count) % {"n": count}
@@ -150,7 +151,7 @@ class ProjectAdmin(RenderedAdmin):
         else:
             messages.success(request, done)
 
-    @action(description="Download the tasks as CSV")
+    @action(description=_("Download the tasks as CSV"))
     def download_tasks(
         self, request: HttpRequest, queryset: models.QuerySet[Project]
     ) -> HttpResponse | WrittenFile:
@@ -159,15 +160,15 @@ class ProjectAdmin(RenderedAdmin):
         rows = Task.objects.visible_to(actor.viewer).filter(project__in=ids)
         return csv_response(actor, rows, "tasks.csv", CsvFormat())
 
-    @display(description="project", ordering="name", header=True)
+    @display(description=_("project"), ordering="name", header=True)
     def show_name(self, project: Project) -> list[str]:
         return [project.name, project.key]
 
-    @display(description="status", ordering="status", label=STATUS_COLORS)
+    @display(description=_("status"), ordering="status", label=STATUS_COLORS)
     def show_status(self, project: Project) -> tuple[str, str]:
         return project.status, project.get_status_display()
 
-    @display(description="to do / in progress / done / cancelled")
+    @display(description=_("to do / in progress / done / cancelled"))
     def show_tasks(self, project: Project) -> str:
         return " / ".join(str(count) for count in project.task_counts.values())
 
@@ -227,9 +228,9 @@ class ProjectMemberAdmin(RecordedAdmin):
 
     def count_to_delete(self, ids: list[int]) -> dict[str, int]:
         unassigned = member_actions.count_tasks_to_unassign(ids)
-        counts = {"open tasks that become unassigned": unassigned} if unassigned else {}
+        counts = {gettext("open tasks that become unassigned"): unassigned} if unassigned else {}
         return super().count_to_delete(ids) | counts
 
-    @display(description="role", ordering="role", label=ROLE_COLORS)
+    @display(description=_("role"), ordering="role", label=ROLE_COLORS)
     def show_role(self, member: ProjectMember) -> tuple[str, str]:
         return member.role, member.get_role_display()

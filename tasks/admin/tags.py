@@ -8,6 +8,7 @@ from django.contrib import admin
 from django.db import models
 from django.db.models import Count, Q
 from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
 
 from accounts.admin.fields import FormValues
 from accounts.admin.recorded import RecordedAdmin, get_actor
@@ -64,7 +65,7 @@ class TagAdmin(RecordedAdmin):
     def delete_row(self, actor: Actor, row: Tag) -> None:
         actions.delete_tag(actor, row)
 
-    @display(description="tasks")
+    @display(description=_("tasks"))
     def show_tasks(self, tag: Any) -> int:
         count: int = tag.task_count
         return count

@@ -9,7 +9,7 @@ from django.contrib import admin
 from django.db import models
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_lazy, ngettext
 
 from accounts.admin.fields import FormValues
 from accounts.admin.recorded import get_actor
@@ -119,35 +119,35 @@ class TaskAdmin(BulkTaskList, TaskPageAdmin):
     def delete_row(self, actor: Actor, row: Task) -> None:
         actions.delete_task(actor, row)
 
-    @display(description="task", ordering="title", header=True)
+    @display(description=gettext_lazy("task"), ordering="title", header=True)
     def show_title(self, task: Task) -> list[str]:
         return [task.title, task.key]
 
-    @display(description="status", ordering="status", label=STATUS_COLORS)
+    @display(description=gettext_lazy("status"), ordering="status", label=STATUS_COLORS)
     def show_status(self, task: Task) -> tuple[str, str]:
         if task.outcome == Outcome.CANCELLED:
-            return task.outcome, Outcome.CANCELLED.label
-        return task.status, Status(task.status).label
+            return task.outcome, str(Outcome.CANCELLED.label)
+        return task.status, str(Status(task.status).label)
 
-    @display(description="priority", ordering="priority_rank", label=PRIORITY_COLORS)
+    @display(description=gettext_lazy("priority"), ordering="priority_rank", label=PRIORITY_COLORS)
     def show_priority(self, task: Task) -> tuple[str, str]:
-        return task.priority, Priority(task.priority).label
+        return task.priority, str(Priority(task.priority).label)
 
-    @display(description="due", ordering="due")
+    @display(description=gettext_lazy("due"), ordering="due")
     def show_due(self, task: Task) -> str:
         if task.due_date:
             return f"{timezone.localtime(task.due_date):%Y-%m-%d %H:%M %Z}"
         return f"{task.due_on:%Y-%m-%d}" if task.due_on else "–"
 
-    @action(description="Complete")
+    @action(description=gettext_lazy("Complete"))
     def complete(self, request: HttpRequest, queryset: models.QuerySet[Task]) -> None:
         _change_all(request, [CompleteTask(task) for task in _load(queryset)])
 
-    @action(description="Complete, even with open subtasks or blockers")
+    @action(description=gettext_lazy("Complete, even with open subtasks or blockers"))
     def complete_anyway(self, request: HttpRequest, queryset: models.QuerySet[Task]) -> None:
         _change_all(request, [CompleteTask(task, force=True) for task in _load(queryset)])
 
-    @action(description="Reopen")
+    @action(description=gettext_lazy("Reopen"))
     def reopen(self, request: HttpRequest, queryset: models.QuerySet[Task]) -> None:
         _change_all(request, [ReopenTask(task) for task in _load(queryset)])
 

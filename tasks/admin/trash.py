@@ -12,7 +12,7 @@ from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_lazy, ngettext
 
 from accounts.admin.recorded import RecordedAdmin, get_actor
 from taskflow.admin.site import action
@@ -28,7 +28,7 @@ from tasks.queries.trash import count_to_delete, select_trash_by_type
 
 
 class TrashFilter(SimpleListFilter):
-    title = "trash"
+    title = gettext_lazy("trash")
     parameter_name = "trash"
 
     def lookups(
@@ -107,10 +107,10 @@ class TrashableAdmin(RecordedAdmin):
 
     def describe_restoration(self) -> str:
         until = timezone.localtime(timezone.now() + TRASH_RETENTION)
-        return (
+        return _(
             "Everything that is listed here goes to the trash, from which it can be restored until"
-            f" {until:%Y-%m-%d %H:%M %Z}. Afterwards it is deleted permanently."
-        )
+            " %(until)s. Afterwards it is deleted permanently."
+        ) % {"until": f"{until:%Y-%m-%d %H:%M %Z}"}
 
     def delete_model(self, request: HttpRequest, obj: models.Model) -> None:
         super().delete_model(request, obj)
@@ -126,14 +126,14 @@ class TrashableAdmin(RecordedAdmin):
         if not is_deletion(request):
             super().message_user(request, message, *args, **kwargs)
 
-    @action(description="Restore")
+    @action(description=gettext_lazy("Restore"))
     def restore_selected(self, request: HttpRequest, queryset: models.QuerySet[Trashable]) -> None:
         rows = list(queryset)
         for row in rows:
             restore(get_actor(request), row)
         report_done(request, describe_restored(len(rows)))
 
-    @action(description="Delete permanently")
+    @action(description=gettext_lazy("Delete permanently"))
     def purge_selected(self, request: HttpRequest, queryset: models.QuerySet[Trashable]) -> None:
         rows = list(queryset)
         for row in rows:

@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from pydantic import ValidationError
 
@@ -48,16 +49,16 @@ class UndoForm(forms.Form):
     since = forms.DateTimeField(
         required=False, widget=TextInput(attrs={"placeholder": "2026-12-01 09:00"})
     )
-    project: Any = forms.ModelChoiceField(None, required=False, widget=Select, empty_label="All")
+    project: Any = forms.ModelChoiceField(None, required=False, widget=Select, empty_label=_("All"))
     until = forms.DateTimeField(required=False, widget=forms.HiddenInput)  # when the plan was made
     skip = forms.BooleanField(
         required=False,
-        label="Skip events that conflict with later changes of other users or cannot be undone",
+        label=_("Skip events that conflict with later changes of other users or cannot be undone"),
     )
 
     force = forms.BooleanField(
         required=False,
-        label="Undo even what leaves open tasks below a done task or in a completed project",
+        label=_("Undo even what leaves open tasks below a done task or in a completed project"),
     )
 
     def __init__(self, actor: Actor, *args: Any, **kwargs: Any) -> None:
@@ -69,7 +70,9 @@ class UndoForm(forms.Form):
             ("none", "Operators and commands"),
             *users,
         ]
-        self.fields["since"].label = f"since ({timezone.get_current_timezone_name()})"
+        self.fields["since"].label = gettext("since (%(zone)s)") % {
+            "zone": timezone.get_current_timezone_name()
+        }
         projects = Project.objects.visible_to(actor.viewer).order_by("key")
         self.fields["project"].queryset = projects  # type: ignore[attr-defined]
 
@@ -130,11 +133,11 @@ class EventAdminWithUndo(events.EventAdmin):
         view = self.admin_site.admin_view(self.undo_view)
         return [path("undo/", view, name="audit_event_undo"), *super().get_urls()]
 
-    @action(description="Undo…")
+    @action(description=_("Undo…"))
     def undo_more(self, request: HttpRequest) -> HttpResponse:
         return HttpResponseRedirect(reverse("admin:audit_event_undo"))
 
-    @action(description="Undo…")
+    @action(description=_("Undo…"))
     def undo_this(self, request: HttpRequest, object_id: int) -> HttpResponse:
         return HttpResponseRedirect(reverse("admin:audit_event_undo") + f"?event_ids={object_id}")
 
@@ -154,7 +157,10 @@ class EventAdminWithUndo(events.EventAdmin):
                     )
                     transaction.set_rollback("confirmed" not in request.POST)
                 if "confirmed" in request.POST:
-                    messages.success(request, f"{len(result.event_ids)} changes were undone.")
+                    messages.success(
+                        request,
+                        gettext("%(n)d changes were undone.") % {"n": len(result.event_ids)},
+                    )
                     return HttpResponseRedirect(reverse("admin:audit_event_changelist"))
                 plan = _describe_plan(get_actor(request), result, entries)
             except Contended:  # the whole request is answered again
@@ -163,7 +169,7 @@ class EventAdminWithUndo(events.EventAdmin):
                 refusal = to_problem(error)
         context = {
             **self.admin_site.each_context(request),
-            "title": "Undo",
+            "title": _("Undo"),
             "form": form,
             "plan": plan,
             "refusal": refusal,

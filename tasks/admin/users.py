@@ -11,8 +11,8 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from accounts.actions.erasure import erase_user
 from accounts.admin import users
@@ -34,12 +34,12 @@ class OffboardingForm(forms.Form):
     hand_over_to: Any = forms.ModelChoiceField(
         queryset=None,
         required=False,
-        empty_label="No user: other owners take over the projects, and the tasks are unassigned",
+        empty_label=_("No user: other owners take over the projects, and the tasks are unassigned"),
         widget=Select,
     )
     erase = forms.BooleanField(
         required=False,
-        label="Also erase the name, handle and e-mail permanently, events included",
+        label=_("Also erase the name, handle and e-mail permanently, events included"),
     )
 
     def __init__(self, user: User, *args: Any) -> None:
@@ -65,15 +65,15 @@ class UserAdminWithOffboarding(users.UserAdmin):
             *super().get_urls(),
         ]
 
-    @action(description="Invite by e-mail")
+    @action(description=_("Invite by e-mail"))
     def invite(self, request: HttpRequest) -> HttpResponse:
         return HttpResponseRedirect(reverse("admin:tasks_invitation_add"))
 
-    @action(description=gettext_lazy("Add agent"))
+    @action(description=_("Add agent"))
     def add_agent(self, request: HttpRequest) -> HttpResponse:
         return HttpResponseRedirect(reverse("admin:accounts_user_new_agent"))
 
-    @action(description="Offboard")
+    @action(description=_("Offboard"))
     def offboard(self, request: HttpRequest, object_id: str) -> HttpResponse:
         if not is_id(object_id):
             raise Http404
@@ -93,7 +93,7 @@ class UserAdminWithOffboarding(users.UserAdmin):
                 form.add_error(None, refusal_as_html(problem))
         context = {
             **self.admin_site.each_context(request),
-            "title": f"Offboard {user}",
+            "title": gettext("Offboard %(user)s") % {"user": user},
             "form": form,
             "counts": _name_counts(count_offboarding(get_actor(request), user)),
             "opts": self.opts,
@@ -125,9 +125,16 @@ def _name_counts(counts: dict[str, int]) -> list[tuple[str, int]]:
 
 def _describe(result: Offboarding) -> str:
     """Return the message that is displayed after offboarding."""
-    return (
-        f"{result.user} is offboarded: {len(result.projects_handed_over)} projects,"
-        f" {result.tasks_handed_over} tasks, {result.pages_handed_over} pages and"
-        f" {result.views_handed_over} shared views handed over,"
-        f" {result.tasks_unassigned} tasks unassigned, {result.tokens_revoked} tokens revoked."
-    )
+    return gettext(
+        "%(user)s is offboarded: %(projects)d projects, %(tasks)d tasks, %(pages)d pages and"
+        " %(views)d shared views handed over, %(unassigned)d tasks unassigned, %(tokens)d tokens"
+        " revoked."
+    ) % {
+        "user": result.user,
+        "projects": len(result.projects_handed_over),
+        "tasks": result.tasks_handed_over,
+        "pages": result.pages_handed_over,
+        "views": result.views_handed_over,
+        "unassigned": result.tasks_unassigned,
+        "tokens": result.tokens_revoked,
+    }

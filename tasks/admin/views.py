@@ -108,12 +108,12 @@ class ViewAdmin(RecordedAdmin):
     def delete_row(self, actor: Actor, row: View) -> None:
         actions.delete_view(actor, row)
 
-    @display(description="filters")
+    @display(description=_("filters"))
     def show_filters(self, view: View) -> str:
         filters = describe_where(write_stored_where(view.where))
         return ", ".join(f"{f.label}: {f.values}" for f in filters)
 
-    @display(description="tasks")
+    @display(description=_("tasks"))
     def show_tasks(self, view: View) -> SafeString:
         return format_html('<a href="{}">{}</a>', list_address(view=view.pk), _("Show the tasks"))
 

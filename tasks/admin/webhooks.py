@@ -9,6 +9,8 @@ from django.contrib import admin
 from django.db import models
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 
 from accounts.admin.fields import FormValues
 from accounts.admin.forms import RecordedForm
@@ -45,7 +47,7 @@ class WebhookForm(RecordedForm):
     event_types: Any = EventTypesField(
         required=False,
         widget=Textarea(attrs={"rows": 4}),
-        help_text="One on each line, such as task.completed. Empty: all events.",
+        help_text=_("One on each line, such as task.completed. Empty: all events."),
     )
 
 
@@ -117,32 +119,32 @@ class WebhookAdmin(RecordedAdmin):
         """Return the only page that shows the new secrets of these webhooks."""
         context = {
             **self.admin_site.each_context(request),
-            "title": "New secret" if len(webhooks) == 1 else "New secrets",
+            "title": ngettext("New secret", "New secrets", len(webhooks)),
             "opts": self.opts,
             "webhooks": webhooks,
         }
         return TemplateResponse(request, "admin/new_secrets.html", context)
 
-    @display(description="state", ordering="state", label=STATE_LABELS)
+    @display(description=_("state"), ordering="state", label=STATE_LABELS)
     def show_state(self, webhook: Webhook) -> str:
         return webhook.state
 
-    @action(description="Pause", permissions=["view"])
+    @action(description=_("Pause"), permissions=["view"])
     def pause(self, request: HttpRequest, queryset: models.QuerySet[Webhook]) -> None:
         for webhook in queryset.select_related("project"):
             actions.pause_webhook(get_actor(request), webhook)
 
-    @action(description="Resume", permissions=["view"])
+    @action(description=_("Resume"), permissions=["view"])
     def resume(self, request: HttpRequest, queryset: models.QuerySet[Webhook]) -> None:
         for webhook in queryset.select_related("project", "owner"):
             actions.resume_webhook(get_actor(request), webhook)
 
-    @action(description="Send a ping", permissions=["view"])
+    @action(description=_("Send a ping"), permissions=["view"])
     def ping(self, request: HttpRequest, queryset: models.QuerySet[Webhook]) -> None:
         for webhook in queryset.select_related("project"):
             actions.ping(get_actor(request), webhook)
 
-    @action(description="Replace the secret; both work for 24 hours", permissions=["view"])
+    @action(description=_("Replace the secret; both work for 24 hours"), permissions=["view"])
     def rotate(self, request: HttpRequest, queryset: models.QuerySet[Webhook]) -> TemplateResponse:
         actor = get_actor(request)
         rows = list(queryset.select_related("project"))
@@ -196,11 +198,11 @@ class DeliveryAdmin(RuledAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Delivery | None = None) -> bool:
         return False
 
-    @display(description="state", ordering="state", label=DELIVERY_LABELS)
+    @display(description=_("state"), ordering="state", label=DELIVERY_LABELS)
     def show_state(self, delivery: Delivery) -> str:
         return delivery.state
 
-    @action(description="Send again", permissions=["view"])
+    @action(description=_("Send again"), permissions=["view"])
     def send_again(self, request: HttpRequest, queryset: models.QuerySet[Delivery]) -> None:
         for delivery in queryset.select_related("webhook__project"):
             actions.redeliver(get_actor(request), delivery)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from django.db import models
 from django.db.models import Count, Exists, F, Min, OuterRef, Q, Sum
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from taskflow.audit.webhooks.client import SHOWN_BYTES, Answer
 from taskflow.db.creation_time import CreationTime
@@ -28,9 +29,9 @@ IDLE_SCAN = timedelta(minutes=10)  # after which a deliverer looks into a tenant
 class DeliveryState(models.TextChoices):
     """What has become of a delivery. `withheld`: its owner may not see the events any more."""
 
-    PENDING = "pending"
-    DELIVERED = "delivered"
-    WITHHELD = "withheld"
+    PENDING = "pending", _("Pending")
+    DELIVERED = "delivered", _("Delivered")
+    WITHHELD = "withheld", _("Withheld")
 
 
 def make_message_id() -> str:

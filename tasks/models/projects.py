@@ -11,6 +11,7 @@ from django.db import models
 from django.db.models import Case, Exists, F, OuterRef, Q, Subquery, Value, When
 from django.db.models.functions import Upper
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
 from taskflow.db.computed import FoldedField
@@ -41,18 +42,18 @@ PROJECT_DELETED = NotFound("Another request has deleted the project.")
 class ProjectStatus(models.TextChoices):
     """The status of a project."""
 
-    ACTIVE = "active"
-    ON_HOLD = "on_hold"
-    COMPLETED = "completed"
-    ARCHIVED = "archived"
+    ACTIVE = "active", _("Active")
+    ON_HOLD = "on_hold", _("On Hold")
+    COMPLETED = "completed", _("Completed")
+    ARCHIVED = "archived", _("Archived")
 
 
 class Role(models.TextChoices):
     """The role of a member in a project. It decides what the member may do there."""
 
-    OWNER = "owner"
-    ADMIN = "admin"
-    MEMBER = "member"
+    OWNER = "owner", _("Owner")
+    ADMIN = "admin", _("Admin")
+    MEMBER = "member", _("Member")
 
 
 class ViewerRole(NamedTuple):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from django.db import models
 from django.db.models import Case, Exists, F, OuterRef, Q, Value, When
 from django.db.models.functions import Coalesce, Greatest
+from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
 from taskflow.db.computed import FoldedField, WordsField
@@ -35,24 +36,24 @@ EARLIEST, LATEST = date(1970, 1, 1), date(2199, 12, 31)  # the range of due date
 class Status(models.TextChoices):
     """The status of a task. A task is open until it is done."""
 
-    TODO = "todo", "To do"
-    IN_PROGRESS = "in_progress"
-    DONE = "done"
+    TODO = "todo", _("To do")
+    IN_PROGRESS = "in_progress", _("In Progress")
+    DONE = "done", _("Done")
 
 
 class Outcome(models.TextChoices):
     """How a done task ended: its work was finished, or it was dropped."""
 
-    COMPLETED = "completed"
-    CANCELLED = "cancelled"
+    COMPLETED = "completed", _("Completed")
+    CANCELLED = "cancelled", _("Cancelled")
 
 
 class Priority(models.TextChoices):
     """The priority of a task. Lists that sort by priority sort by urgency."""
 
-    LOW = "low"
-    MEDIUM = "medium"
-    HIGH = "high"
+    LOW = "low", _("Low")
+    MEDIUM = "medium", _("Medium")
+    HIGH = "high", _("High")
 
 
 class TaskQuerySet(TenantQuerySet["Task"]):

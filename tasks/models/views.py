@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
 from taskflow.db.computed import FoldedField
@@ -22,17 +23,17 @@ MAX_SORT = 100  # characters
 class Layout(models.TextChoices):
     """How the tasks of a view are shown."""
 
-    LIST = "list"
-    BOARD = "board"
-    CALENDAR = "calendar"
-    TIMELINE = "timeline"
+    LIST = "list", _("List")
+    BOARD = "board", _("Board")
+    CALENDAR = "calendar", _("Calendar")
+    TIMELINE = "timeline", _("Timeline")
 
 
 class BoardGrouping(models.TextChoices):
     """What the columns of a board and the groups of a timeline are."""
 
-    STATUS = "status"
-    ASSIGNEE = "assignee"
+    STATUS = "status", _("Status")
+    ASSIGNEE = "assignee", _("Assignee")
 
 
 class ViewQuerySet(TenantQuerySet["View"]):

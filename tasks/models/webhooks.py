@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from django.db import models
 from django.db.models import F, Q
+from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
 from taskflow.audit.webhooks.signatures import derive_secret
@@ -24,8 +25,8 @@ ROTATION_OVERLAP = timedelta(hours=24)  # for which deliveries also have the for
 class WebhookState(models.TextChoices):
     """Whether a webhook sends events. A paused one goes on from where it stopped."""
 
-    ACTIVE = "active"
-    PAUSED = "paused"
+    ACTIVE = "active", _("Active")
+    PAUSED = "paused", _("Paused")
 
 
 class PauseReason(models.TextChoices):

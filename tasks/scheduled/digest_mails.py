@@ -10,7 +10,7 @@ from django.utils.translation import gettext, ngettext
 
 from accounts.models import Tenant, User
 from taskflow.mail.links import build_link
-from taskflow.mail.sending import Mail
+from taskflow.mail.sending import Mail, in_mail_language
 from tasks.actions.unsubscribing import sign_unsubscription
 from tasks.models import Notification
 from tasks.queries.notifications import describe_notification
@@ -20,6 +20,7 @@ UNSUBSCRIBE_PAGE = "/admin/unsubscribe/"
 MAX_SUBJECT = 100  # characters of the name of the tenant
 
 
+@in_mail_language
 def build_digest_mail(
     tenant: Tenant, user: User, notifications: Sequence[Notification], count: int
 ) -> Mail:

@@ -9,7 +9,7 @@
   const CLICKABLE =
     "a[x-on\\:click]:not([href]), span[x-on\\:click], " +
     ".cursor-pointer[x-on\\:click]:not(a, button, input, label, summary)";
-  const NAMES = {
+  const ENGLISH = {
     add: "Add",
     arrow_back: "Back",
     arrow_circle_down: "Reverse the order",
@@ -19,10 +19,27 @@
     close: "Close",
     close_small: "Remove",
     dock_to_right: "Show or hide the menu",
+    menu: "Menu",
     more_vert: "More",
     schedule: "Choose a time",
     search: "Search",
   };
+  const GERMAN = {
+    add: "Hinzufügen",
+    arrow_back: "Zurück",
+    arrow_circle_down: "Reihenfolge umkehren",
+    arrow_circle_up: "Reihenfolge umkehren",
+    calendar_today: "Tag wählen",
+    cancel: "Aus der Sortierung entfernen",
+    close: "Schließen",
+    close_small: "Entfernen",
+    dock_to_right: "Menü zeigen oder verbergen",
+    menu: "Menü",
+    more_vert: "Mehr",
+    schedule: "Uhrzeit wählen",
+    search: "Suche",
+  };
+  const NAMES = document.documentElement.lang === "de" ? GERMAN : ENGLISH;
 
   const textWithoutIcons = (element) => {
     const copy = element.cloneNode(true);
@@ -77,7 +94,7 @@
   };
 
   const nameSearch = (field) => {
-    if (!field.hasAttribute("aria-label")) field.setAttribute("aria-label", "Search");
+    if (!field.hasAttribute("aria-label")) field.setAttribute("aria-label", NAMES.search);
   };
 
   const nameField = (field) => {
@@ -100,7 +117,7 @@
 
   document.addEventListener("DOMContentLoaded", () => {
     (document.getElementById("main") || document.getElementById("page"))?.setAttribute("role", "main");
-    document.getElementById("nav-sidebar-inner")?.setAttribute("aria-label", "Menu");
+    document.getElementById("nav-sidebar-inner")?.setAttribute("aria-label", NAMES.menu);
     improve(document.body);
     new MutationObserver((changes) => {
       for (const change of changes) {

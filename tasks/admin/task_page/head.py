@@ -78,7 +78,7 @@ def build_head(
         can_change=can_change,
         can_delete=can_delete,
         status=label_of_status(task),
-        priority=(Priority(task.priority).label, PRIORITY_COLORS[task.priority]),
+        priority=(str(Priority(task.priority).label), PRIORITY_COLORS[task.priority]),
     )
 
 
@@ -90,8 +90,8 @@ def task_address(task: Task, view: str = "change") -> str:
 def label_of_status(task: Task) -> tuple[str, str]:
     """Return the status of a task as people read it, with its color."""
     if task.outcome == Outcome.CANCELLED:
-        return Outcome.CANCELLED.label, STATUS_COLORS[task.outcome]
-    return Status(task.status).label, STATUS_COLORS[task.status]
+        return str(Outcome.CANCELLED.label), STATUS_COLORS[task.outcome]
+    return str(Status(task.status).label), STATUS_COLORS[task.status]
 
 
 def may_write(actor: Actor, project: Project) -> bool:

@@ -1,0 +1,169 @@
+"""Screens are in German or English. What programs read is English, whatever the browser asks for."""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+
+import pytest
+from django.test import Client
+from django.utils import translation
+
+from accounts.actions.mails import build_invitation_mail, build_password_reset_mail
+from taskflow.tests.catalog import (
+    CATALOG,
+    ROOT,
+    compile_catalog,
+    find_texts,
+    find_texts_of_unfold,
+    read_catalog,
+    write_catalog,
+)
+
+pytestmark = pytest.mark.one_database
+
+GERMAN = {"headers": {"accept-language": "de-DE,de;q=0.9,en;q=0.5"}}
+PLACEHOLDER = re.compile(r"%\(\w+\)[a-z]|%[a-z%]|\{\w*\}")
+PAGES = (
+    "/admin/", "/admin/tasks/task/", "/admin/tasks/task/add/", "/admin/tasks/task/board/", "/admin/tasks/task/calendar/",
+    "/admin/tasks/project/", "/admin/tasks/page/", "/admin/trash/", "/admin/tasks/claim/", "/admin/tasks/view/",
+    "/admin/accounts/user/", "/admin/accounts/apitoken/", "/admin/inbox/", "/admin/usage/", "/admin/account/",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def catalog():
+    return read_catalog(CATALOG.read_text())
+
+
+def texts_of(response) -> list[str]:
+    """Return the texts of a page, as a person sees them: without scripts and the names of icons."""
+    page = re.sub(
+        r"<(script|style|svg)\b.*?</\1>|<!--.*?-->", "", response.content.decode(), flags=re.S
+    )
+    page = re.sub(r"<span [^>]*material-symbols-outlined[^>]*>[^<]*</span>", "", page)
+    return [" ".join(unescape(text).split()) for text in re.split(r"<[^>]*>", page)]
+
+
+def test_every_marked_text_is_in_german(catalog):
+    texts = find_texts() | find_texts_of_unfold()
+
+    assert sorted(texts - catalog.keys()) == [], "run make messages, and translate these"
+    assert sorted(catalog.keys() - texts) == [], "run make messages: no code has these any more"
+    assert [text.one for text, forms in catalog.items() if not all(forms)] == []
+    wrong_count = [t.one for t, forms in catalog.items() if len(forms) != (2 if t.many else 1)]
+    assert wrong_count == []
+
+
+def test_translations_have_the_placeholders_of_their_texts(catalog):
+    wrong = [
+        (text.one, form)
+        for text, forms in catalog.items()
+        for form in forms
+        if not set(PLACEHOLDER.findall(form)) <= set(PLACEHOLDER.findall(text.one + text.many))
+        or not set(PLACEHOLDER.findall(text.one)) <= set(PLACEHOLDER.findall(form))
+    ]
+
+    assert wrong == []
+
+
+def test_compiled_catalog_is_that_of_the_texts(catalog):
+    assert write_catalog(catalog) == CATALOG.read_text()
+    assert CATALOG.with_suffix(".mo").read_bytes() == compile_catalog(catalog), "run make messages"
+
+
+def test_script_names_the_same_icons_in_both_languages():
+    script = (ROOT / "taskflow/static/taskflow/accessibility.js").read_text()
+    tables = [
+        re.search(rf"const {name} = {{(.*?)}};", script, re.S)[1] for name in ("ENGLISH", "GERMAN")
+    ]
+    english, german = (re.findall(r"(\w+): \"", table) for table in tables)
+
+    assert english == german
+
+
+def test_german_has_its_plural_forms():
+    with translation.override("de"):
+        forms = [
+            translation.ngettext("%(n)d task is changed.", "%(n)d tasks are changed.", n)
+            for n in (0, 1, 2)
+        ]
+
+    assert forms == [
+        "%(n)d Aufgaben sind geändert.",
+        "%(n)d Aufgabe ist geändert.",
+        "%(n)d Aufgaben sind geändert.",
+    ]
+
+
+@pytest.mark.sampled(15)
+@pytest.mark.parametrize("page", PAGES)
+def test_page_shows_no_english_text_that_has_a_translation(browser, catalog, page):
+    english = {
+        text.one for text, forms in catalog.items() if forms[0].casefold() != text.one.casefold()
+    } - {form for forms in catalog.values() for form in forms}
+
+    response = browser.get(page, **GERMAN)
+
+    assert response.status_code == 200
+    assert response["Content-Language"] == "de"
+    assert '<html lang="de"' in response.content.decode()
+    assert [text for text in texts_of(response) if text in english] == []
+
+
+def test_language_is_that_of_the_cookie_before_that_of_the_browser(browser):
+    assert "Papierkorb" in browser.get("/admin/", **GERMAN).content.decode()
+    chosen = browser.post("/admin/language/", {"language": "en", "next": "/admin/inbox/"}, **GERMAN)
+
+    assert (chosen.status_code, chosen.url) == (302, "/admin/inbox/")
+    assert "Papierkorb" not in browser.get("/admin/", **GERMAN).content.decode()
+    browser.post("/admin/language/", {"language": "de"})
+    page = browser.get("/admin/")
+    assert "Papierkorb" in page.content.decode()
+    assert {"Accept-Language", "Cookie"} <= set(re.split(", *", page["Vary"]))
+
+
+def test_language_can_be_chosen_in_the_menu_of_the_account(browser):
+    page = browser.get("/admin/").content.decode()
+
+    assert page.count('action="/admin/language/"') == 2
+    assert "Deutsch" in page
+
+
+def test_sign_in_page_is_in_the_language_of_the_browser(fixtures):
+    assert "Passwort" in Client().get("/admin/login/", **GERMAN).content.decode()
+    assert "Passwort" not in Client().get("/admin/login/").content.decode()
+
+
+def test_mails_are_in_the_language_of_the_setting_and_not_in_that_of_the_page(fixtures, settings):
+    ada = fixtures.ada
+
+    with translation.override("de"):
+        english = build_password_reset_mail(ada.tenant, ada.user, "x")
+    settings.MAIL_LANGUAGE = "de"
+    german = build_password_reset_mail(ada.tenant, ada.user, "x")
+
+    assert english.text.startswith("Hello ")
+    assert german.subject.startswith("Neues Passwort für")
+    assert "innerhalb einer Stunde" in german.text
+    assert "Einladung" in build_invitation_mail(ada, "eve@acme.example", "Eve", "x").subject
+
+
+def test_what_programs_read_is_english_for_everybody(as_, fixtures, browser):
+    api = as_(fixtures.ada)
+    browser.get("/admin/", **GERMAN)
+    browser.cookies["taskflow_language"] = "de"
+
+    for path in ("/api/v1/tasks/999999", "/api/v1/tasks?sort=nothing", "/api/v1/openapi.json"):
+        plain, asked_in_german = api.get(path), api.get(path, **GERMAN)
+        if "request_id" in plain.json():
+            assert plain.json()["detail"] == asked_in_german.json()["detail"]
+        else:
+            assert plain.json() == asked_in_german.json()
+        assert "Content-Language" not in asked_in_german
+    problem = api.post("/api/v1/tasks", {}, **GERMAN).json()
+    assert (
+        problem["errors"][0]["detail"]
+        == api.post("/api/v1/tasks", {}).json()["errors"][0]["detail"]
+    )
+    assert translation.get_language() == "en"
