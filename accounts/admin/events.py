@@ -10,6 +10,7 @@ from django.db import models
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.admin.rights import RuledAdmin, get_actor
@@ -30,7 +31,7 @@ class DayFilter(SimpleListFilter):
     parameter_name = "day"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("today", _("Today"))]
+        return [("today", gettext("Today"))]
 
     def queryset(
         self, request: HttpRequest, queryset: models.QuerySet[Event]

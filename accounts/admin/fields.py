@@ -8,7 +8,6 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 from django.forms.fields import InvalidJSONInput
-from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from taskflow.http.converters import is_id
@@ -29,7 +28,7 @@ MESSAGES = {
     "max_value": _("Enter %(limit_value)s or less."),
 }
 # What to do about the code “invalid”, by the class of the field.
-FORMATS: dict[type[forms.Field], Promise] = {
+FORMATS = {
     forms.EmailField: _("Enter an e-mail address, such as ada@example.com."),
     forms.DateField: _("Enter a day that exists, such as 2026-01-31."),
     forms.DateTimeField: _("Enter a day and a time, such as 2026-01-31 09:00."),

@@ -111,7 +111,10 @@ def _select_open_tasks(users: Sequence[User]) -> QuerySet[Task]:
 
 def _select_agents(user: User) -> QuerySet[User]:
     """Return the active agents that the user is responsible for."""
-    return User.objects.filter(responsible=user, kind=UserKind.AGENT, is_active=True)
+    agents: QuerySet[User] = User.objects.filter(
+        responsible=user, kind=UserKind.AGENT, is_active=True
+    )
+    return agents
 
 
 def _lock_rows(rows: QuerySet[RowT]) -> list[RowT]:

@@ -111,14 +111,14 @@ class UserAdminWithOffboarding(users.UserAdmin):
 def _name_counts(counts: dict[str, int]) -> list[tuple[str, int]]:
     """Return the numbers of count_offboarding() with what they are called on the page."""
     labels = {
-        "projects": _("Projects, with those in the trash"),
-        "tasks": _("Open tasks"),
-        "pages": _("Pages, with those in the trash"),
-        "shared_views": _("Shared views"),
-        "other_views": _("Views that nobody else sees"),
-        "agents": _("Active agents"),
-        "memberships": _("Memberships of projects"),
-        "tokens": _("Tokens"),
+        "projects": gettext("Projects, with those in the trash"),
+        "tasks": gettext("Open tasks"),
+        "pages": gettext("Pages, with those in the trash"),
+        "shared_views": gettext("Shared views"),
+        "other_views": gettext("Views that nobody else sees"),
+        "agents": gettext("Active agents"),
+        "memberships": gettext("Memberships of projects"),
+        "tokens": gettext("Tokens"),
     }
     return [(label, counts[name]) for name, label in labels.items()]
 
