@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from django.apps import apps
 from django.contrib.admin import AdminSite
+from django.db.models import Field
 from django.utils.translation import gettext_lazy
 
 
@@ -28,5 +29,6 @@ def find_names(site: AdminSite) -> Iterator[tuple[object, str]]:
         yield options.app_config, "verbose_name"
         yield options, "verbose_name"
         yield options, "verbose_name_plural"
-        for column in (*options.local_fields, *options.local_many_to_many):
-            yield column, "verbose_name"
+        for column in options.get_fields(include_parents=False):
+            if isinstance(column, Field):  # not the other end of a relation
+                yield column, "verbose_name"

@@ -617,6 +617,7 @@ REPLACED = {
     "admin/index.html": (),
     "unfold/helpers/command.html": ("searchCommand()", "handleShortcut", "command-results"),
     "unfold/helpers/command_results.html": ("command-results-list", "selectItem", "currentIndex"),
+    "unfold/helpers/messages.html": ("DEFAULT_MESSAGE_LEVELS", "messages/success.html"),
     "unfold/helpers/search.html": ("opencommand",),
 }
 

@@ -654,7 +654,7 @@ def test_all_tasks_of_a_project_are_completed_and_downloaded(admin_fixtures, sta
     )
 
     assert (
-        "Completed 1 task. <a"
+        "Completed 1 task. <button"
         in run(staff_client, Project, "complete_tasks", admin_fixtures.apollo.pk).content.decode()
     )
 

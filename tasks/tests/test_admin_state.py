@@ -99,7 +99,7 @@ def test_tenant_list_marks_the_tenant_of_its_own_request(admin_fixtures):
 
     def interrupted(request):
         columns = original(request)
-        original(SimpleNamespace(actor=admin_fixtures.them))
+        original(SimpleNamespace(actor=admin_fixtures.them, user=admin_fixtures.them.user))
         return columns
 
     tenant_admin.get_list_display = interrupted

@@ -69,7 +69,7 @@ def test_import_of_the_page_creates_the_tasks_and_links_to_their_undo(fixtures, 
 
     assert (r.status_code, r["Location"]) == (302, "/admin/tasks/task/?where=project%3DAPO")
     assert "2 tasks are created." in message_of(r)
-    assert f"request_id={r['X-Request-Id']}" in message_of(r)
+    assert f'value="{r["X-Request-Id"]}"' in message_of(r)
     assert {"Pack flags", "Sail"} <= titles(fixtures)
     with inside(fixtures.acme):
         task = Task.objects.get(title="Pack flags")

@@ -61,7 +61,7 @@ def test_row_is_restored_with_what_was_deleted_with_it(fixtures, browser, delete
     assert (r.status_code, r["Location"]) == (302, TRASH)
     message = message_of(r)
     assert f"/admin/tasks/task/{deleted.pk}/change/" in message
-    assert f"request_id={r['X-Request-Id']}" in message
+    assert f'value="{r["X-Request-Id"]}"' in message
     with inside(fixtures.acme):
         assert Task.objects.filter(title__in=["<Parent>", "Child"]).count() == 2
 
@@ -123,7 +123,7 @@ def test_messages_after_deletions_speak_of_the_trash_and_offer_undo(fixtures, br
     for response, sentence in ((one, "t0” is in the trash"), (many, "2 rows are in the trash")):
         message = message_of(response)
         assert sentence in message
-        assert f"request_id={response['X-Request-Id']}" in message
+        assert f'value="{response["X-Request-Id"]}"' in message
         assert "success" not in message
 
 

@@ -87,10 +87,12 @@ def test_offboarding_page_shows_the_numbers_before(rows, client):
     page = client.get(f"/admin/accounts/user/{rows.ada.user.pk}/offboarding/")
 
     assert page.context["counts"] == [
-        ("Projects they own", 2),
-        ("Pages they own", 0),
-        ("Open tasks assigned to them", 1),
-        ("Agents they are responsible for", 0),
-        ("Memberships that end", 2),
-        ("Tokens that are revoked", 0),
+        ("Projects, with those in the trash", 2),
+        ("Open tasks", 1),
+        ("Pages, with those in the trash", 0),
+        ("Shared views", 0),
+        ("Views that nobody else sees", 0),
+        ("Active agents", 0),
+        ("Memberships of projects", 2),
+        ("Tokens", 0),
     ]
