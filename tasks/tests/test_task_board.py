@@ -41,11 +41,8 @@ def tasks(fixtures):
 
 
 @pytest.fixture
-def browser(fixtures, tasks, client):
-    client.defaults["SERVER_NAME"] = "acme.localhost"
-    with inside(fixtures.acme):
-        sign_in_browser(client, fixtures.boss.user)
-    return client
+def browser(browser, tasks):
+    return browser
 
 
 def columns_of(response):

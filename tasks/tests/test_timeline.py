@@ -53,11 +53,8 @@ def tasks(fixtures, today):
 
 
 @pytest.fixture
-def browser(fixtures, tasks, client):
-    client.defaults["SERVER_NAME"] = "acme.localhost"
-    with inside(fixtures.acme):
-        sign_in_browser(client, fixtures.boss.user)
-    return client
+def browser(browser, tasks):
+    return browser
 
 
 def bars_of(response):
