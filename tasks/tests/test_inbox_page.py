@@ -54,10 +54,14 @@ def test_member_sees_own_notifications_with_key_title_and_link(fixtures, bob, no
     assert "overdue" not in page.split('id="preferences"')[0]
 
 
+def read_entry(browser) -> str:
+    """The entry of the inbox in the menu."""
+    return read(browser, "/admin/").split(f'href="{PAGE}"')[1].split("</a>")[0]
+
+
 def read_menu(browser) -> str:
     """The entry of the inbox in the menu, without tags."""
-    entry = read(browser, "/admin/").split(f'href="{PAGE}"')[1].split("</a>")[0]
-    return " ".join(re.sub(r"<[^>]*>", " ", f"<a{entry}").split())
+    return " ".join(re.sub(r"<[^>]*>", " ", f"<a{read_entry(browser)}").split())
 
 
 def test_menu_shows_the_number_of_unread_notifications(fixtures, bob, notify):
@@ -66,6 +70,13 @@ def test_menu_shows_the_number_of_unread_notifications(fixtures, bob, notify):
         notify()
 
     assert read_menu(bob) == "notifications Inbox 3"
+
+
+def test_menu_has_no_empty_badge_without_unread_notifications(fixtures, bob, notify):
+    assert "bg-red-100" not in read_entry(bob)
+    notify()
+
+    assert "bg-red-100" in read_entry(bob)
 
 
 def test_marking_one_and_all_as_read(fixtures, bob, notify):
