@@ -109,6 +109,13 @@ def test_search_needs_a_sign_in(rows, client):
 # ---- quick add ----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("page", ["", "board/", "calendar/", "timeline/"])
+def test_pages_of_tasks_link_to_quick_add(rows, browser, page):
+    shown = browser.get(f"/admin/tasks/task/{page}").content.decode()
+
+    assert f'<a href="{QUICK}">Quick add</a>' in shown
+
+
 def test_line_becomes_a_task_as_by_the_api(rows, browser):
     line = "Pack flag #luggage @ada !high tomorrow APO"
 
