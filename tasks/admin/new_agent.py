@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 from django import forms
@@ -62,7 +63,7 @@ def add_agent(request: HttpRequest) -> HttpResponse:
         raise PermissionDenied
     form = NewAgentForm(actor, request.POST if request.method == "POST" else None)
     issued: list[tuple[ApiToken, str]] = []
-    context = {**admin.site.each_context(request), "opts": User._meta}
+    context = {**admin.site.each_context(request), "model_admin": SimpleNamespace(model=User)}
     if form.is_valid() and form.try_to(lambda: issued.append(_create(actor, form.cleaned_data))):
         context |= {"title": _("New token"), "issued": issued}
         return TemplateResponse(request, "admin/new_tokens.html", context)

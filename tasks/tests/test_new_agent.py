@@ -37,6 +37,13 @@ def test_refused_agent_leaves_nothing_behind_and_the_form_says_why(rows, client)
         assert not User.objects.filter(kind="agent").exists()
 
 
+def test_heading_leads_back_to_the_users(rows, client):
+    heading = client.get(PAGE).content.decode().split("<h1")[1].split("</h1>")[0]
+
+    assert 'href="/admin/accounts/user/"' in heading
+    assert "Add agent" in heading
+
+
 def test_list_of_today_has_what_the_user_has_done_today(rows, client):
     day = {"actor__id__exact": rows.ada.user.pk, "day": "today"}
     with inside(rows.root.tenant):
