@@ -25,7 +25,7 @@ def test_reassigning_ten_tasks(job: Clicks) -> None:
     job.button("Show what changes")
     job.click(job.page.locator("button[name=make]"))
     job.expect("changed.")
-    job.page.get_by_role("link", name="Undo").wait_for()
+    job.page.get_by_role("button", name="Undo").wait_for()
 
 
 @pytest.mark.job("restore a task from the trash", clicks=2)

@@ -125,7 +125,10 @@ def job(request: pytest.FixtureRequest, signed_in: SignIn, report: Report) -> It
     """A page in which a user does the job of the mark `job`: Ada, unless the mark has another."""
     mark = request.node.get_closest_marker("job")
     clicks = signed_in(mark.kwargs.get("by", DEMO_EMAIL))
+    failures = request.session.testsfailed
     yield clicks
+    if request.session.testsfailed > failures:
+        return  # a job that failed has no row in the table
     report(clicks, mark.args[0], allowed=mark.kwargs["clicks"])
 
 
