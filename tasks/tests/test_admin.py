@@ -581,8 +581,8 @@ def test_offboarding_hands_everything_over(admin_fixtures, staff_client):
     )
     page = staff_client.get(path).content.decode()
     assert "Hand over to" in page
-    assert '<dt>Shared views</dt><dd class="font-medium">1</dd>' in page
-    assert '<dt>Projects, with those in the trash</dt><dd class="font-medium">1</dd>' in page
+    assert "Shared views: <strong>1</strong>" in page
+    assert "Projects, with those in the trash: <strong>1</strong>" in page
     assert "mallory" not in page
     refused = staff_client.post(path, {})
     assert "Some projects have no other owner" in refused.content.decode()
