@@ -26,7 +26,7 @@ from django.middleware.csrf import CsrfViewMiddleware
 from django.utils import translation
 from django.utils.cache import patch_vary_headers
 
-from taskflow.http.bodies import API_PREFIXES
+from taskflow.http.bodies import ADMIN_PREFIX, API_PREFIXES
 from taskflow.http.compression import compress
 from taskflow.http.errors import CONTENT_TYPE, problem_of_status
 from taskflow.http.request import Request
@@ -36,7 +36,6 @@ from taskflow.http.static_files import static_files, static_response
 from taskflow.metrics.timing import timings
 
 DOCS = "/api/v1/docs"
-ADMIN = "/admin/"
 PROBES = frozenset({"/livez", "/readyz"})
 # A page would treat other methods as GET. The check of CSRF lets TRACE pass.
 PAGE_METHODS = ("GET", "HEAD", "OPTIONS", "POST")
@@ -182,7 +181,7 @@ class _SetLanguage:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        if not request.path.startswith(ADMIN):
+        if not request.path.startswith(ADMIN_PREFIX):
             return self.get_response(request)
         language = translation.get_language_from_request(request)
         with translation.override(language):

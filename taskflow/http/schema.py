@@ -215,9 +215,8 @@ def _check_line(text: str, info: ValidationInfo) -> str:
 # Of query parameters, which are texts. Fields of bodies are StrictInt.
 WholeNumber = Annotated[StrictInt, BeforeValidator(_read_number)]
 Id = Annotated[int, Field(strict=True, ge=1, le=MAX_ID)]
-IdInQuery = Annotated[
-    Id, BeforeValidator(_read_number)
-]  # in a URL the digits, in a body the number
+# In a URL the digits, in a body the number.
+IdInQuery = Annotated[Id, BeforeValidator(_read_number)]
 # A row in a path: its id, or its key such as WEB-12.
 ProjectIdOrKey = Annotated[
     str,

@@ -36,7 +36,7 @@ class NewAgentForm(AccountForm):
         None,
         label=gettext_lazy("Project"),
         widget=Select,
-        help_text=gettext_lazy("The agent becomes a member, and its token works in this alone."),
+        help_text=gettext_lazy("The agent joins it, and its token works in this project alone."),
     )
     scope = forms.ChoiceField(
         label=gettext_lazy("Scope"),
