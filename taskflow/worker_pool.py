@@ -44,8 +44,6 @@ SIGN_IN_ROUTES = (
     ("POST", "/api/v1/auth/second-factor/confirmation"),
     ("POST", "/api/v1/auth/password-resets/completion"),
     ("POST", "/api/v1/invitations/acceptance"),
-    ("POST", "/api/v1/auth/second-factor"),
-    ("POST", "/api/v1/auth/second-factor/confirmation"),
     ("POST", "/api/v1/me/password"),
     ("POST", "/api/v1/me/second-factor"),
     ("POST", "/api/v1/me/second-factor/recovery-codes"),
@@ -56,6 +54,7 @@ SIGN_IN_ROUTES = (
     ("POST", "/admin/invitation/"),
     ("POST", "/admin/account/"),
 )
+WORKER_NAME = "tf-worker"  # in lists of processes, with the number of the worker behind it
 PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15  # from linux/prctl.h
 SIGNALS = (*CLOSING_SECONDS, signal.SIGCHLD)
 
@@ -131,6 +130,7 @@ class WorkerPool:
     def run_worker(self, number: int, parent: int) -> NoReturn:
         """Be the worker. Called in the forked process."""
         self.become_process(parent)
+        name_process(f"{WORKER_NAME}-{number + 1}")
         for other, listener in enumerate(self.listeners):
             if other != number:
                 listener.close()

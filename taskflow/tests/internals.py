@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import Any, NamedTuple
 
-from taskflow.tests.test_architecture import SOURCES, module_name, typing_only
+from taskflow.tests.test_architecture import module_name, sources, typing_only
 
 OUR_PACKAGES = ("taskflow", "accounts", "tasks")
 PRIVATE = re.compile(r"_[^_]|__ninja")
@@ -96,7 +96,7 @@ TEXTS |= {"_prefetched_objects_cache", "__ninja_flatten_map__"}
 def find_uses() -> set[tuple[str, str]]:
     """Return the file and the name of each use."""
     uses: set[tuple[str, str]] = set()
-    for file, tree in SOURCES:
+    for file, tree in sources():
         names = {*_imported(tree), *_accessed(tree), *_overridden(file, tree)}
         uses |= {(file, name) for name in names}
     return uses

@@ -18,15 +18,14 @@ from django.db import connection
 CASES = int(os.environ.get("CASES") or 0)  # 0 for all
 # So many cases of each test run on the database.
 MOST_CASES = {"sqlite": 2 * CASES, "postgresql": CASES}
-# Of a test that has more, unless it is marked sampled(n).
-EVERYDAY_CASES = {"sqlite": 2, "postgresql": 1}
+EVERYDAY_CASES = 1  # of each test, unless it is marked sampled(n)
 SLOW_MARKS = ("proof", "readme")  # these tests are long, or start the product
 
 
 def mark_slow(items: Iterable[pytest.Item]) -> None:
     """Mark as slow what `make test` leaves out.
 
-    Of each test, EVERYDAY_CASES cases stay, or n if it is marked sampled(n), evenly spread over all
+    Of each test, its first case stays, or n cases if it is marked sampled(n), evenly spread over all
     that it has.
     """
     cases: defaultdict[str, list[pytest.Item]] = defaultdict(list)
@@ -36,7 +35,7 @@ def mark_slow(items: Iterable[pytest.Item]) -> None:
         cases[item.nodeid.partition("[")[0]].append(item)
     for group in cases.values():
         marker = group[0].get_closest_marker("sampled")
-        (amount,) = marker.args if marker else (EVERYDAY_CASES[connection.vendor],)
+        (amount,) = marker.args if marker else (EVERYDAY_CASES,)
         kept = spread(len(group), amount)
         for number, item in enumerate(group):
             if number not in kept:

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
-from taskflow.tests.server import clean_environment, free_port, serve, stop
+from taskflow.tests.server import demo_environment, free_port, serve, stop
 
 HOST = "127.0.0.1"
 # Of the demo. Its own module can be imported only where Django is set up.
@@ -122,7 +122,7 @@ def allow_many_connections() -> None:
 def start_server(*options: str) -> Iterator[Server]:
     with tempfile.TemporaryDirectory() as directory:
         port = free_port()
-        environment = clean_environment(Path(directory) / "data")
+        environment = demo_environment(Path(directory) / "data")
         process = serve(port, environment, Path(directory) / "log", *options)
         try:
             yield Server(port)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from taskflow.mcp.tools import TOOLS
-from taskflow.tests.server import clean_environment, free_port, serve, stop
+from taskflow.tests.server import demo_environment, free_port, serve, stop
 
 PAGE = (Path(__file__).parents[2] / "docs" / "agents.md").read_text()
 SECONDS = 60  # for three tasks, on a busy machine
@@ -37,7 +37,7 @@ def test_worker_is_short_and_needs_no_package():
 @pytest.mark.slow
 @pytest.mark.readme
 def test_commands_and_worker_of_the_page_run_as_written(tmp_path):
-    port, environment = free_port(), clean_environment(tmp_path / "data")
+    port, environment = free_port(), demo_environment(tmp_path / "data")
     server = serve(port, environment, tmp_path / "log")
     try:
         variables = run_commands(port, environment)

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from taskflow.tests.server import ROOT, clean_environment
-from taskflow.tests.stored_databases import manage
+from taskflow.tests.server import ROOT, clean_environment, demo_environment
 
 PAGE = (ROOT / "docs/deployment.md").read_text()
 UNIT = (ROOT / "docs/deploy/taskflow.service").read_text()
@@ -127,9 +126,7 @@ def test_command_has_the_settings_of_the_service_and_no_others(tmp_path):
 
 @pytest.mark.slow
 def test_daily_commands_write_a_backup_and_run_the_timed_tasks(tmp_path):
-    environment = clean_environment(tmp_path / "data")
-    manage("migrate", "--verbosity", "0", environment=environment)
-    manage("seed", environment=environment)
+    environment = demo_environment(tmp_path / "data")
     (tmp_path / "var/lib/taskflow/backups").mkdir(parents=True)
     commands = "\n".join(re.findall(r"^ExecStart=(.*)$", DAILY, re.M))
     # As systemd reads them.

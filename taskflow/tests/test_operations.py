@@ -8,8 +8,7 @@ import sys
 
 import pytest
 
-from taskflow.tests.server import ROOT, clean_environment
-from taskflow.tests.stored_databases import manage
+from taskflow.tests.server import ROOT, demo_environment
 
 OPERATIONS = (ROOT / "docs/operations.md").read_text()
 
@@ -17,9 +16,7 @@ OPERATIONS = (ROOT / "docs/operations.md").read_text()
 @pytest.mark.slow
 @pytest.mark.readme
 def test_commands_of_the_operations_page_run_as_written(tmp_path):
-    environment = clean_environment(tmp_path / "var")
-    manage("migrate", "--verbosity", "0", environment=environment)
-    manage("seed", environment=environment)
+    environment = demo_environment(tmp_path / "var")
     script = "\n".join(re.findall(r"```sh\n(.*?)```", OPERATIONS, re.S))
     script = script.replace(".venv/bin/python", sys.executable).replace("var/", f"{tmp_path}/var/")
     script = script.replace("/tmp/taskflow-restored", f"{tmp_path}/restored")

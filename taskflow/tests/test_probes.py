@@ -24,7 +24,7 @@ from taskflow.front.probes import ProbeServer, SharedCall
 from taskflow.metrics.families import Registry
 from taskflow.metrics.processes import count_connections, read_processes
 from taskflow.tenancy import has_roles, inside
-from taskflow.tests.server import clean_environment, free_port, serve, stop
+from taskflow.tests.server import demo_environment, free_port, serve, stop
 from tasks.actions.claims import complete_claim
 from tasks.models import Claim, ClaimOutcome
 from tasks.tests.factories import ClaimFactory
@@ -275,7 +275,7 @@ def test_probe_port_that_is_taken_is_refused_in_one_sentence(monkeypatch):
 def test_scrape_of_any_worker_shows_all_of_them_also_after_one_was_killed_or_frozen(tmp_path):
     port, probe_port, log = free_port(), free_port(), tmp_path / "log"
     options = ("--workers", "2", "--probe-port", str(probe_port))
-    process = serve(port, clean_environment(tmp_path / "data"), log, *options)
+    process = serve(port, demo_environment(tmp_path / "data"), log, *options)
     try:
         for _ in range(20):
             assert get(port, "/api/v1/tasks")[0] == 401

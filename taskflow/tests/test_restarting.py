@@ -27,6 +27,7 @@ from conftest import PROOF
 from taskflow.tests.server import (
     ROOT,
     clean_environment,
+    demo_environment,
     free_port,
     is_running,
     list_children,
@@ -159,6 +160,7 @@ class Client(threading.Thread):
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("installation")
     copy_releases(folder)
+    demo_environment(folder / "data")
     return folder
 
 

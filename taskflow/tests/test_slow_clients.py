@@ -11,7 +11,7 @@ import pytest
 from conftest import PROOF
 from taskflow.front import limits
 from taskflow.tests import slow_clients
-from taskflow.tests.server import clean_environment, free_port, serve, stop
+from taskflow.tests.server import demo_environment, free_port, serve, stop
 from taskflow.tests.slow_clients import FAULTS, Server, count_closed, create_long_tasks
 
 SOON = 4.0  # seconds, on a machine that is busy with other tests
@@ -72,7 +72,7 @@ def test_burst_of_writes_is_accepted(server):
 
 def test_accepted_requests_are_answered_before_the_server_stops(tmp_path):
     port = free_port()
-    process = serve(port, clean_environment(tmp_path / "data"), tmp_path / "log")
+    process = serve(port, demo_environment(tmp_path / "data"), tmp_path / "log")
     with ExitStack() as stack:
         stack.callback(stop, process)
         server = Server(port)

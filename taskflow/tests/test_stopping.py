@@ -18,7 +18,7 @@ import pytest
 from conftest import PROOF
 from taskflow.tests.server import (
     ROOT,
-    clean_environment,
+    demo_environment,
     free_port,
     is_running,
     list_workers,
@@ -80,7 +80,7 @@ def wait_until(condition: Callable[[], bool]) -> bool:
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory):
-    return clean_environment(tmp_path_factory.mktemp("data"))
+    return demo_environment(tmp_path_factory.mktemp("server") / "data")
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from http.client import HTTPConnection, HTTPResponse
 
 import pytest
 
-from taskflow.tests.server import clean_environment, free_port, reload, serve, stop
+from taskflow.tests.server import demo_environment, free_port, reload, serve, stop
 from taskflow.tests.slow_clients import HOST, Server
 
 pytestmark = [pytest.mark.slow, pytest.mark.readme, pytest.mark.proof]
@@ -26,7 +26,7 @@ class Installation:
     def __init__(self, directory) -> None:
         self.port, self.probe_port = free_port(), free_port()
         self.log = directory / "log"
-        environment = clean_environment(directory / "data") | {
+        environment = demo_environment(directory / "data") | {
             "TASKFLOW_PROBE_PORT": str(self.probe_port)
         }
         self.process = serve(self.port, environment, self.log)

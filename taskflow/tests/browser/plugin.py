@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, StorageState, syn
 
 from taskflow.tests.browser.chromium import OPTIONS, find_chromium
 from taskflow.tests.browser.clicks import Clicks
-from taskflow.tests.server import ROOT, clean_environment, free_port, serve, stop
+from taskflow.tests.server import ROOT, demo_environment, free_port, serve, stop
 from tasks.seeding.logins import DEMO_EMAIL
 
 PICTURES = ROOT / "var" / "browser"
@@ -55,7 +55,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         return
     directory = tmp_path_factory.mktemp("server")
     port = free_port()
-    process = serve(port, clean_environment(directory / "data"), directory / "log")
+    process = serve(port, demo_environment(directory / "data"), directory / "log")
     yield f"http://127.0.0.1:{port}"
     stop(process)
 

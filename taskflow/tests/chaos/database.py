@@ -7,6 +7,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Protocol
 
+from taskflow.tests.server import demo_environment
+
 
 class Database(Protocol):
     name: str
@@ -18,9 +20,12 @@ class Database(Protocol):
 
 
 class SQLite:
+    """A database that already has the demo."""
+
     name = "SQLite"
 
     def __init__(self, directory: Path) -> None:
+        demo_environment(directory / "data")
         self.file = directory / "data" / "taskflow.sqlite3"
 
     @property

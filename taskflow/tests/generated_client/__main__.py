@@ -24,7 +24,7 @@ from pathlib import Path
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from taskflow.tests.generated_client import mcp_client, nodejs, python_client, webhook_library
-from taskflow.tests.server import clean_environment, free_port, serve, stop
+from taskflow.tests.server import demo_environment, free_port, serve, stop
 
 
 def main() -> None:
@@ -39,7 +39,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         port = free_port()
-        environment = clean_environment(directory / "data") | webhook_library.SETTINGS
+        environment = demo_environment(directory / "data") | webhook_library.SETTINGS
         process = serve(port, environment, directory / "log")
         try:
             check(f"http://127.0.0.1:{port}", directory, has_node=has_node)
