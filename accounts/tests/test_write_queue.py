@@ -11,6 +11,8 @@ from django.db import OperationalError, connection
 from django.test import Client
 
 from conftest import sign_in_browser
+from taskflow.db.sqlite import session
+from taskflow.metrics.timing import timings
 from taskflow.tenancy import inside
 
 pytestmark = [
@@ -27,6 +29,7 @@ def _short_lock_timeout(monkeypatch):
     connection.close()
     yield
     connection.close()
+    timings.reset(0.0)
 
 
 @contextmanager
@@ -85,6 +88,23 @@ def test_write_that_waits_too_long_gets_503(fixtures, as_, locked):
     assert response["Retry-After"] == "1"
     assert response.json()["code"] == "database_busy"
     assert client.post("/tasks", body).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("queued", "waits"), [(0.0, 0.15), (0.1, 0.05), (0.149, 0.02), (5.0, 0.02)]
+)
+def test_time_in_the_queue_for_a_thread_counts_as_waiting_for_the_lock(
+    fixtures, monkeypatch, queued, waits
+):
+    monkeypatch.setattr(session, "MIN_WAIT", 0.02)
+    timings.reset(queued)
+
+    with (
+        writing_thread(fixtures.acme),
+        pytest.raises(OperationalError, match=f"other writers took {waits:g} seconds"),
+        inside(fixtures.acme),
+    ):
+        pass
 
 
 def test_admin_page_that_waits_too_long_gets_503(fixtures, locked):

@@ -30,7 +30,7 @@ from taskflow.http.bodies import ADMIN_PREFIX, API_PREFIXES
 from taskflow.http.compression import compress
 from taskflow.http.errors import CONTENT_TYPE, problem_of_status
 from taskflow.http.request import Request
-from taskflow.http.request_record import record
+from taskflow.http.request_record import QUEUE_SECONDS, record
 from taskflow.http.security_headers import API_HEADERS, PAGE_HEADERS, REQUEST_ID, VARY_API
 from taskflow.http.static_files import static_files, static_response
 from taskflow.metrics.timing import timings
@@ -67,7 +67,7 @@ class RequestMiddleware:
 
     def __call__(self, request: Request) -> HttpResponse:
         started = time.perf_counter()
-        timings.reset()
+        timings.reset(float(request.META.get(QUEUE_SECONDS, 0.0)))
         sent_id = request.META.get("HTTP_X_REQUEST_ID", "")
         request_id = sent_id if REQUEST_ID.fullmatch(sent_id) else secrets.token_hex(16)
         request.request_id = request_id

@@ -43,7 +43,7 @@ def record(request: Request, response: HttpResponse, started: float) -> None:
     It was begun at `started`, by time.perf_counter(). Statements are those since then.
     """
     seconds = time.perf_counter() - started
-    queued = float(request.META.get(QUEUE_SECONDS, 0.0))
+    queued = timings.queued
     operation = request.operation_id or _find_operation(request, response.status_code)
     problem = problem_of_response(response)
     code = problem.code if problem else None

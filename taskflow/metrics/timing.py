@@ -10,10 +10,12 @@ import time
 class Timings(threading.local):
     """Sums of one thread since reset(). Times are in seconds.
 
+    `queued` is how long the request waited for the thread; 0 outside of requests.
     `lock_wait` is a part of `database`, except the wait of SQLite's writers for each other in the
     process, which comes before any statement.
     """
 
+    queued = 0.0
     database = 0.0  # until the database has answered
     statements = 0
     lock_wait = 0.0
@@ -30,7 +32,8 @@ class Timings(threading.local):
         if takes_lock:
             self.lock_wait += elapsed
 
-    def reset(self) -> None:
+    def reset(self, queued: float) -> None:
+        self.queued = queued
         self.database, self.statements, self.lock_wait = 0.0, 0, 0.0
 
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 # SQLite has one writer at a time. Threads get this lock in turn. With SQLite's own busy timeout,
 # some of them would wait much longer than others.
 _write_lock = threading.RLock()
+# seconds in which other writers should end, when the request has waited long for its thread
+MIN_WAIT = 1.0
 TIMEOUT_TOLERANCE = 0.05  # seconds; for a smaller difference SQLite's timeout is not changed
 
 
@@ -96,11 +98,13 @@ class SqliteSession:
     def _wait_for_writers(self, max_wait: float | None) -> Iterator[None]:
         """Wait for writers in other threads of this process, then at BEGIN for other processes.
 
-        Both waits together last at most `max_wait` seconds, by default those of the settings.
+        Both waits together last at most `max_wait` seconds. By default these are the seconds of the
+        settings without those that the request waited for its thread, but MIN_WAIT at least.
         Raises OperationalError after that time, as SQLite does.
         """
         default_wait = float(self.wrapper.settings_dict["OPTIONS"]["timeout"])
-        max_wait = default_wait if max_wait is None else max_wait
+        if max_wait is None:
+            max_wait = max(default_wait - timings.queued, min(default_wait, MIN_WAIT))
         started = time.monotonic()
         deadline = started + max_wait
         is_acquired = _write_lock.acquire(timeout=max_wait)
