@@ -59,6 +59,7 @@ class Server:
         self, port: int, login: Mapping[str, str] = DEMO_LOGIN, tenant: str = "acme"
     ) -> None:
         self.port, self.tenant = port, tenant
+        self.timeout = PROBE_TIMEOUT
         self.token = ""
         status, text = self.call("POST", "/api/v1/auth/login", login)
         assert status == 200, text
@@ -75,7 +76,7 @@ class Server:
         if self.token:
             headers["Authorization"] = f"Bearer {self.token}"
         text = None if body is None else json.dumps(body)
-        connection = HTTPConnection(HOST, self.port, timeout=PROBE_TIMEOUT)
+        connection = HTTPConnection(HOST, self.port, timeout=self.timeout)
         connection.request(method, path, text, headers)
         return connection
 

@@ -119,6 +119,7 @@ def test_killed_deliverers_lose_no_event_and_keep_the_order(name):
         installed(DATABASES[name], settings=settings) as installation,
     ):
         server = installation.server
+        server.timeout = WAIT_SECONDS  # the deliverers use most of the machine
         created = [
             send(server, "/tasks", {"project": "WEB", "title": f"t{n}"})["id"] for n in range(TASKS)
         ]
