@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 from datetime import timedelta
+from ipaddress import ip_network
+from threading import Event as Flag
 
 import pytest
 from django.core.management import call_command
@@ -16,8 +18,13 @@ from taskflow.audit.models import Event
 from taskflow.http.errors import Gone
 from taskflow.tenancy import inside
 from tasks.actions.tags import update_tag
+from tasks.actions.webhooks import create_webhook, pause_webhook, resume_webhook
 from tasks.models.registry import RESOURCE_TYPES
+from tasks.scheduled.notifying import make_notifications
+from tasks.scheduled.runner import TaskRun
 from tasks.tests.factories import TaskFactory
+from tasks.tests.receivers import receiving
+from tasks.webhooks.deliverer import Deliverer
 
 DAYS = 30
 
@@ -204,3 +211,38 @@ def test_history_begins_with_the_first_event_that_is_kept(fixtures, settings, as
     (entry,) = client.get(f"/tasks/{fixtures.task.pk}/events").json()["data"]
 
     assert entry["verb"] == "task.changed"
+
+
+@pytest.mark.django_db
+def test_resumed_webhook_skips_deleted_events_and_sends_those_that_follow(fixtures, settings):
+    settings.WEBHOOK_ALLOW = (ip_network("127.0.0.1"),)
+    with receiving() as receiver:
+        with inside(fixtures.acme):
+            hook = create_webhook(fixtures.ada, url=receiver.url, project=fixtures.apollo)
+            pause_webhook(fixtures.ada, hook)
+            TaskFactory(actor=fixtures.ada, project=fixtures.apollo, title="Deleted")
+            last = TaskFactory(actor=fixtures.ada, project=fixtures.apollo, title="Last of the log")
+        purge(fixtures)
+        with inside(fixtures.acme):
+            resume_webhook(fixtures.ada, hook)
+            kept = TaskFactory(actor=fixtures.ada, project=fixtures.apollo, title="Kept")
+
+        Deliverer().run_until_idle()
+
+    subjects = sorted(pk for received in receiver.received for pk in received.subjects)
+    assert subjects == [last.pk, kept.pk]
+
+
+@pytest.mark.django_db
+def test_inbox_skips_deleted_events_and_shows_those_that_follow(fixtures, settings, as_):
+    make_notifications(TaskRun("", Flag()))
+    client = as_(fixtures.ada)
+    path = f"/tasks/{fixtures.task.pk}"
+    client.patch(path, {"assignee": "@bob"})
+    purge(fixtures)
+    client.post("/comments", {"task": fixtures.task.key, "body": "@bob Ready?"})
+
+    make_notifications(TaskRun("", Flag()))
+
+    listed = as_(fixtures.bob).get("/notifications").json()["data"]
+    assert [row["kind"] for row in listed] == ["mentioned"]
