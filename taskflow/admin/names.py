@@ -14,13 +14,17 @@ from django.contrib.admin import AdminSite
 from django.db.models import Field
 from django.utils.translation import gettext_lazy
 
+# Plurals that are not the name and an “s”, which is what Django makes of a name.
+PLURALS = {"deliverys": "deliveries"}
+
 
 def translate_names(site: AdminSite) -> None:
     """Make the names of the models that have pages in the admin, and of their columns, texts that
     are translated when they are shown.
     """
     for named, attribute in find_names(site):
-        setattr(named, attribute, gettext_lazy(str(getattr(named, attribute))))
+        name = str(getattr(named, attribute))
+        setattr(named, attribute, gettext_lazy(PLURALS.get(name, name)))
 
 
 def find_names(site: AdminSite) -> Iterator[tuple[object, str]]:

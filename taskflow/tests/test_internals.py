@@ -615,9 +615,11 @@ def test_view_of_autocomplete_asks_one_method_for_the_permission():
 # By replaced template: what our own takes from the scripts or the context of Unfold.
 REPLACED = {
     "admin/index.html": (),
+    "admin/submit_line.html": ("opts.verbose_name", "show_delete_link", "actions_submit_line"),
     "unfold/helpers/app_list_badge.html": ("item.badge_callback", "item.badge"),
     "unfold/helpers/command.html": ("searchCommand()", "handleShortcut", "command-results"),
     "unfold/helpers/command_results.html": ("command-results-list", "selectItem", "currentIndex"),
+    "unfold/helpers/header_title.html": ("part.title", "part.link"),
     "unfold/helpers/messages.html": ("DEFAULT_MESSAGE_LEVELS", "messages/success.html"),
     "unfold/helpers/search.html": ("opencommand",),
 }

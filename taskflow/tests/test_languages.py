@@ -167,3 +167,30 @@ def test_what_programs_read_is_english_for_everybody(as_, fixtures, browser):
         == api.post("/api/v1/tasks", {}).json()["errors"][0]["detail"]
     )
     assert translation.get_language() == "en"
+
+
+def path_above(browser, path: str) -> list[str]:
+    """Return the links that stand above a page, in English."""
+    page = browser.get(path).content.decode()
+    title = page.partition("<h1")[2].partition("</h1>")[0]
+    return [text.strip() for text in re.findall(r">\s*([^<>]*?)\s*</a >", title)]
+
+
+def test_path_above_a_page_names_app_and_model_of_one_name_once(browser, fixtures):
+    task = f"/admin/tasks/task/{fixtures.task.pk}/change/"
+
+    assert path_above(browser, "/admin/tasks/task/") == ["Tasks"]
+    assert path_above(browser, task)[0] == "Tasks"
+    assert len(path_above(browser, task)) == 2
+    assert path_above(browser, "/admin/tasks/project/") == ["Tasks", "Projects"]
+
+
+def test_buttons_say_what_they_do_in_the_order_of_german_words(browser, fixtures):
+    task = f"/admin/tasks/task/{fixtures.task.pk}"
+
+    change_page = texts_of(browser.get(f"{task}/change/", **GERMAN))
+    comments = texts_of(browser.get(f"{task}/comments/", **GERMAN))
+
+    assert "Aufgabe löschen" in change_page
+    assert not any("Löschen Aufgabe" in text for text in change_page)
+    assert comments.count("Kommentar hinzufügen") == 2  # the label of the field, and the button
