@@ -192,6 +192,93 @@ def test_enrolment_page_is_closed_to_whoever_has_a_second_factor(boss, factor, b
         assert SecondFactor.objects.get().is_confirmed
 
 
+# ---- a member, who is no administrator ----------------------------------------------------------
+
+
+@pytest.fixture
+def member_form(boss):
+    with inside(boss.tenant):
+        person(boss, "ada", PASSWORD)
+    return {"username": "ada@acme.example", "password": PASSWORD}
+
+
+def enrol_on_the_page(browser: Client) -> tuple[str, list[str]]:
+    """Enrol a second factor on “My account”. Return its secret and its recovery codes."""
+    page = browser.post(
+        "/admin/account/", {"action": "begin", "factor-current_password": PASSWORD}
+    ).content.decode()
+    secret = re.search(r">([A-Z2-7]{32})<", page)[1]
+    confirmation = {"action": "confirm", "otp": code_of(secret)}
+    page = browser.post("/admin/account/", confirmation).content.decode()
+    return secret, re.findall(r"<code>([A-Z2-7-]{19})</code>", page)
+
+
+def test_member_enrols_on_the_page_and_signs_in_with_a_code(boss, member_form, browser):
+    browser.post("/admin/login/", member_form)
+    secret, codes = enrol_on_the_page(browser)
+    assert len(codes) == 10
+    again = Client()
+
+    step = again.post("/admin/login/?next=/admin/tasks/task/", member_form)
+    assert step.url == "/admin/login/code/"
+    assert_not_signed_in(again)
+    reused = again.post("/admin/login/code/", {"otp": code_of(secret)})
+    assert reused.status_code == 200, "the code of the confirmation is used up"
+    signed_in = again.post("/admin/login/code/", {"otp": code_of(secret, 1)})
+
+    assert (signed_in.status_code, signed_in.url) == (302, "/admin/tasks/task/")
+    assert again.get("/admin/tasks/task/").status_code == 200
+    assert again.get("/admin/account/").status_code == 200
+    assert again.get("/admin/accounts/tenant/").status_code == 403
+
+
+def test_recovery_code_signs_a_member_in_once(boss, member_form, browser):
+    browser.post("/admin/login/", member_form)
+    _secret, codes = enrol_on_the_page(browser)
+    answers = []
+    for _attempt in range(2):
+        again = Client()
+        again.post("/admin/login/", member_form)
+        answers.append(again.post("/admin/login/code/", {"otp": codes[0]}).status_code)
+
+    assert answers == [302, 200]
+
+
+def test_member_with_a_second_factor_signs_in_to_the_api_with_a_code_only(boss, member_form):
+    browser = Client()
+    browser.post("/admin/login/", member_form)
+    secret, codes = enrol_on_the_page(browser)
+    body = {"email": "ada@acme.example", "password": PASSWORD}
+    api = ApiClient()
+
+    without = api.post("/auth/login", body)
+    wrong = api.post("/auth/login", body | {"otp": "000000"})
+    right = api.post("/auth/login", body | {"otp": code_of(secret, 1)})
+    recovered = api.post("/auth/login", body | {"otp": codes[0]})
+
+    assert (without.status_code, without.json()["code"]) == (401, "second_factor_required")
+    assert wrong.status_code == 401
+    assert (right.status_code, recovered.status_code) == (200, 200)
+    me = ApiClient(right.json()["token"]).get("/me").json()
+    assert (me["handle"], me["is_staff"]) == ("ada", False)
+
+
+def test_tenant_that_requires_a_second_factor_of_administrators_asks_no_member(
+    boss, member_form, browser
+):
+    require(boss.tenant)
+
+    r = browser.post("/admin/login/?next=/admin/tasks/task/", member_form)
+
+    assert (r.status_code, r.url) == (302, "/admin/tasks/task/")
+    _secret, codes = enrol_on_the_page(browser)
+    removal = {"action": "remove", "factor-current_password": PASSWORD}
+    assert len(codes) == 10
+    assert browser.post("/admin/account/", removal).url == "/admin/account/"
+    with inside(boss.tenant):
+        assert not SecondFactor.objects.exists()
+
+
 # ---- the operator's command ---------------------------------------------------------------------
 
 
