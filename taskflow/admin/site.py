@@ -19,6 +19,7 @@ from django.core.paginator import Paginator
 from django.db.models import Model, QuerySet
 from django.forms import Field
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
+from django.template.response import TemplateResponse
 from unfold.forms import PaginationInlineFormSet
 from unfold.widgets import UnfoldAdminFileFieldWidget as FileInput
 from unfold.widgets import UnfoldAdminPasswordWidget as PasswordInput
@@ -26,7 +27,7 @@ from unfold.widgets import UnfoldAdminSelectMultipleWidget as SelectMultiple
 from unfold.widgets import UnfoldAdminSelectWidget as Select
 from unfold.widgets import UnfoldAdminTextInputWidget as TextInput
 
-from taskflow.admin.light_lists import shorten_classes
+from taskflow.admin.list_rows import ListRows
 from taskflow.db.types import AnyField
 from taskflow.http.converters import is_id
 
@@ -74,9 +75,6 @@ UNREADABLE = (
     "The list cannot be filtered: the value of “%s” is empty or not valid for this filter."
     " Nothing was changed. Open the list again and choose its filters there.\n"
 )
-
-
-shorten_classes()  # before a list is shown: all admin modules import this one
 
 
 class AutocompleteSelectFilter(UnfoldAutocompleteFilter):
@@ -146,6 +144,7 @@ class ModelAdmin(UnfoldModelAdmin):
     """
 
     request = RequestOfThread()
+    change_list_template = "admin/list.html"
     list_filter_submit: bool  # Unfold sets it
 
     def changelist_view(
@@ -155,7 +154,11 @@ class ModelAdmin(UnfoldModelAdmin):
             return HttpResponseRedirect(address)
         if name := self._unreadable_parameter(request):
             return HttpResponse(UNREADABLE % name, status=400, content_type="text/plain")
-        return super().changelist_view(request, extra_context)
+        response = super().changelist_view(request, extra_context)
+        if isinstance(response, TemplateResponse) and response.context_data is not None:
+            changelist = response.context_data.get("cl")  # an action has other pages
+            response.context_data["list_rows"] = ListRows(changelist)
+        return response
 
     def _address_without_empty_fields(self, request: HttpRequest) -> str | None:
         """Return the URL without the empty fields of a filter or search form; None without any."""

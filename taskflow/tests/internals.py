@@ -20,6 +20,7 @@ PRIVATE = re.compile(r"_[^_]|__ninja")
 DOCUMENTED = {"_meta", "_state", "_base_manager", "_default_manager", "_exit", "_srcfile"}
 # Modules, and single names of modules, that the reference of their package does not describe.
 UNDOCUMENTED_IMPORTS = {
+    "django.contrib.admin.templatetags",
     "django.contrib.admin.utils",
     "django.contrib.admin.views.autocomplete",
     "django.contrib.admin.views.main",
@@ -52,6 +53,7 @@ UNDOCUMENTED_IMPORTS = {
     "pydantic.MISSING",
     "unfold.forms",
     "unfold.templatetags",
+    "unfold.utils",
 }
 # Attributes that no reference describes, although they do not begin with an underscore.
 UNDOCUMENTED_ATTRIBUTES = {

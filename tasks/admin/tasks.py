@@ -9,6 +9,7 @@ from django.contrib import admin
 from django.db import models
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
+from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy, ngettext
 
 from accounts.admin.fields import FormValues
@@ -124,14 +125,14 @@ class TaskAdmin(BulkTaskList, TaskPageAdmin):
         return [task.title, task.key]
 
     @display(description=gettext_lazy("status"), ordering="status", label=STATUS_COLORS)
-    def show_status(self, task: Task) -> tuple[str, str]:
+    def show_status(self, task: Task) -> tuple[str, str | Promise]:
         if task.outcome == Outcome.CANCELLED:
-            return task.outcome, str(Outcome.CANCELLED.label)
-        return task.status, str(Status(task.status).label)
+            return task.outcome, Outcome.CANCELLED.label
+        return task.status, Status(task.status).label
 
     @display(description=gettext_lazy("priority"), ordering="priority_rank", label=PRIORITY_COLORS)
-    def show_priority(self, task: Task) -> tuple[str, str]:
-        return task.priority, str(Priority(task.priority).label)
+    def show_priority(self, task: Task) -> tuple[str, str | Promise]:
+        return task.priority, Priority(task.priority).label
 
     @display(description=gettext_lazy("due"), ordering="due")
     def show_due(self, task: Task) -> str:
