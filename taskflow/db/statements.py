@@ -113,9 +113,8 @@ class Statement:
 
     def run(self, values: ParameterValues, *, commit_with: bool = False) -> list[Row]:
         """Run it and return its rows. `values` are by parameter name. See Session.execute()."""
-        return current_session().execute(
-            self, self._values_in_order(values), commit_with=commit_with
-        )
+        ordered = [values[name] if source is None else source() for name, source in self.sources]
+        return current_session().execute(self, ordered, commit_with=commit_with)
 
     def defer(self, values: ParameterValues) -> None:
         """Run it without returning its rows. See Session.defer()."""

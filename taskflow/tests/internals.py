@@ -70,6 +70,7 @@ UNDOCUMENTED_ATTRIBUTES = {
     "deferred_sql",
     "execute_wrappers",
     "fields_cache",
+    "force_debug_cursor",
     "get_col",
     "get_compiler",
     "get_converters",

@@ -406,8 +406,8 @@ def test_sqlite_tables_can_be_remade():
 
 
 def test_connection_has_the_attributes_that_we_use(db):  # db: some exist once it is connected
-    names = ["execute_wrappers", "queries_logged", "queries_log", "wrap_database_errors"]
-    names += ["validate_no_broken_transaction", "savepoint_ids"]
+    names = ["execute_wrappers", "queries_logged", "queries_log", "force_debug_cursor"]
+    names += ["wrap_database_errors", "validate_no_broken_transaction", "savepoint_ids"]
     names += ["transaction_mode"] if connection.vendor == "sqlite" else []
 
     missing = [name for name in names if not hasattr(connection, name)]

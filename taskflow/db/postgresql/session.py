@@ -23,6 +23,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import psycopg
+from django.conf import settings
 from psycopg.adapt import AdaptersMap, Transformer
 from psycopg.pq import TransactionStatus
 from psycopg.pq.abc import PGresult
@@ -59,6 +60,8 @@ class PostgresSession:
 
     def __init__(self, wrapper: DatabaseWrapper) -> None:
         self.wrapper = wrapper
+        # With force_debug_cursor it is queries_logged, which would look up the setting each time.
+        self.logs_queries = settings.DEBUG
         self.begin_messages: list[Message] | None = None
         self.pending: list[Message] = []  # deferred statements
         self.may_commit_early = False
@@ -89,7 +92,7 @@ class PostgresSession:
             wrapper.ensure_connection()
         if wrapper.needs_rollback:
             wrapper.validate_no_broken_transaction()
-        if wrapper.execute_wrappers or wrapper.queries_logged:
+        if wrapper.execute_wrappers or wrapper.force_debug_cursor or self.logs_queries:
             work = partial(self._execute, statement, values, commit_with)
             rows: list[Row] = self._run_through_wrappers(statement, values, work)
             return rows
@@ -104,7 +107,7 @@ class PostgresSession:
             wrapper.ensure_connection()
         if wrapper.needs_rollback:
             wrapper.validate_no_broken_transaction()
-        if wrapper.execute_wrappers or wrapper.queries_logged:
+        if wrapper.execute_wrappers or wrapper.force_debug_cursor or self.logs_queries:
             self._run_through_wrappers(statement, values, partial(self._defer, statement, values))
             return
         try:

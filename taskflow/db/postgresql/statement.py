@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Sequence
 from datetime import date
@@ -14,6 +13,7 @@ from psycopg import Connection
 from psycopg.postgres import types
 from psycopg.pq import Format
 from psycopg.sql import Literal
+from pydantic_core import to_json
 
 if TYPE_CHECKING:
     from taskflow.db.statements import Statement
@@ -49,8 +49,10 @@ class PostgresStatement:
 
     def dump(self, values: Sequence[object]) -> list[bytes | None]:
         """Return the values of the parameters in the text format of libpq; None for null."""
-        pairs = zip(self.dumpers, values, strict=True)
-        return [None if value is None else dump(value) for dump, value in pairs]
+        return [
+            None if value is None else b"%d" % value if type(value) is int else dump(value)
+            for dump, value in zip(self.dumpers, values, strict=True)
+        ]
 
 
 def _numbered_text(statement: Statement, connection: Connection) -> bytes:
@@ -73,16 +75,16 @@ def _numbered_text(statement: Statement, connection: Connection) -> bytes:
 
 
 def _dump(value: Any) -> bytes:
-    value_type = type(value)
-    if value_type is int:
-        return b"%d" % value
-    if isinstance(value, date):
-        return value.isoformat().encode()
-    text = str(value)
+    if type(value) is str:
+        text = value
+    elif isinstance(value, date):
+        text = value.isoformat()
+    else:
+        text = str(value)
     if "\0" in text:  # libpq would end the text there
         raise DataError("a text cannot contain NUL")
     return text.encode()
 
 
 def _dump_json(value: object) -> bytes:
-    return json.dumps(value).encode()
+    return to_json(value)
