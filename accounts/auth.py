@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -110,19 +108,11 @@ def find_active_tenant(subdomain: str | None) -> Tenant | None:
 # ---- which user ---------------------------------------------------------------------------------
 
 
-@contextmanager
-def inside_tenant_of_token(
-    text: str, tenant_id: int, *, read_only: bool, one_snapshot: bool = False
-) -> Iterator[list[ApiToken]]:
-    """Open a unit of work in the tenant that the token names, and look the token up there.
-
-    The context yields a list of the live token, with its user and tenant loaded, or an empty list.
-    With `read_only` the transaction takes no write lock on SQLite. With `one_snapshot` it can only
-    read, and all its queries read the same commits.
-    """
-    with inside(tenant_id, read_only=read_only, one_snapshot=one_snapshot):
-        values = {"digest": tokens.compute_digest(text), "now": timezone.now()}
-        yield LIVE_TOKEN_QUERY.fetch_objects(values)
+def find_live_token(text: str) -> ApiToken | None:
+    """Return the token with its user and tenant, or None if it cannot be used. One query."""
+    values = {"digest": tokens.compute_digest(text), "now": timezone.now()}
+    found = LIVE_TOKEN_QUERY.fetch_objects(values)
+    return found[0] if found else None
 
 
 @with_tenant_parameter
@@ -204,7 +194,7 @@ def describe_refused_token(request: Request) -> str:
 def build_token_actor(request: Request, token: ApiToken) -> Actor:
     """Return the token's user as an actor with the token's rights.
 
-    Needs a token of inside_tenant_of_token(), with its user and tenant.
+    Needs a token of find_live_token(), with its user and tenant.
     """
     return Actor(
         token.user,

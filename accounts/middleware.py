@@ -29,8 +29,8 @@ from accounts.auth import (
     SESSION_ID,
     build_token_actor,
     find_active_tenant,
+    find_live_token,
     find_tenant,
-    inside_tenant_of_token,
     read_bearer_token,
     read_subdomain,
     record_session_use,
@@ -130,12 +130,10 @@ class TenantMiddleware:
             return self.get_response(request)  # operations that need a token answer 401
         is_safe = request.method in SAFE or request.tool_access == "read"
         is_shared = bool(list_readers(request))
-        with inside_tenant_of_token(
-            text, tenant_id, read_only=is_safe, one_snapshot=is_shared
-        ) as live_tokens:
-            if not live_tokens:
+        with inside(tenant_id, read_only=is_safe, one_snapshot=is_shared):
+            token = find_live_token(text)
+            if token is None:
                 return self.run_view(request)
-            token = live_tokens[0]
             if subdomain not in (None, token.tenant.subdomain):
                 raise NotFound(NO_TENANT)
             limits = count_once(request, token.pk, tenant_id)

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
 from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from taskflow.db.types import Row
 
@@ -16,7 +17,13 @@ if TYPE_CHECKING:
 
 
 class Session(Protocol):
-    """One thread's session with the database: PostgresSession or SqliteSession."""
+    """One thread's session with the database: PostgresSession or SqliteSession.
+
+    `wrapper` is Django's connection of the thread.
+    """
+
+    @property
+    def wrapper(self) -> BaseDatabaseWrapper: ...
 
     def execute(
         self, statement: Statement, values: Sequence[object], *, commit_with: bool = False
@@ -54,6 +61,11 @@ class Session(Protocol):
         Call it when no later step can make the work fail. A statement after the COMMIT begins
         another transaction with the same settings.
         """
+
+    def open_transaction(
+        self, *, read_only: bool, max_wait: float | None
+    ) -> AbstractContextManager[None]:
+        """Return a context manager: transaction.atomic() with reserve_write_access()."""
 
     def reserve_write_access(
         self, *, read_only: bool, max_wait: float | None

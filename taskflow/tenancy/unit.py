@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from functools import wraps
+from types import TracebackType
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from django.db import DEFAULT_DB_ALIAS, connections, transaction
+from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from taskflow.db.session import current_session
@@ -52,14 +53,14 @@ def inside(
     tenant_id = tenant if isinstance(tenant, int) else tenant.pk
     if one_snapshot and _unit.get() is None:
         return _open_snapshot(tenant_id)
-    return _open_unit(tenant_id, read_only=read_only, max_wait=max_wait)
+    return _UnitOfWork(tenant_id, read_only=read_only, max_wait=max_wait)
 
 
 @contextmanager
 def _open_snapshot(tenant_id: int) -> Iterator[None]:
     with (
         current_session().read_snapshots(has_deadlines=True),
-        _open_unit(tenant_id, read_only=True),
+        _UnitOfWork(tenant_id, read_only=True),
     ):
         yield
 
@@ -72,7 +73,7 @@ def across_tenants(reason: str) -> AbstractContextManager[None]:
     docs/architecture.md).
     """
     log.warning("across tenants", extra={"reason": reason})
-    return _open_unit(ALL_TENANTS, read_only=False)
+    return _UnitOfWork(ALL_TENANTS, read_only=False)
 
 
 @contextmanager
@@ -140,28 +141,45 @@ def current_tenant_id() -> int | None:
     return unit if isinstance(unit, int) else None
 
 
-@contextmanager
-def _open_unit(
-    unit: int | str, *, read_only: bool, max_wait: float | None = None
-) -> Iterator[None]:
-    outer = _unit.get()
-    if outer is not None:
-        if outer != unit:
-            raise TenantError(f"A unit of work of {unit} was opened inside one of {outer}.")
-        yield
-        return
-    session, wrapper = current_session(), connections[DEFAULT_DB_ALIAS]
-    with session.reserve_write_access(read_only=read_only, max_wait=max_wait), transaction.atomic():
-        token = _unit.set(unit)
-        try:
-            if wrapper.vendor == "postgresql":
-                session.set_transaction_settings(_transaction_settings(wrapper, unit))
-            yield
-        finally:
-            _unit.reset(token)
-    if wrapper.in_atomic_block and wrapper.vendor == "postgresql":
-        # The unit of work was a savepoint of a larger transaction, in which SET LOCAL stays valid.
-        session.set_transaction_settings(_transaction_settings(wrapper, None))
+class _UnitOfWork(AbstractContextManager[None]):
+    """Opens a unit of work; inside another of the same tenant it does nothing.
+
+    A class, because nested generators would make ten times the calls at each request.
+    """
+
+    transaction: AbstractContextManager[None] | None = None  # stays None inside another one
+
+    def __init__(self, unit: int | str, *, read_only: bool, max_wait: float | None = None) -> None:
+        self.unit, self.read_only, self.max_wait = unit, read_only, max_wait
+
+    def __enter__(self) -> None:
+        outer, unit = _unit.get(), self.unit
+        if outer is not None:
+            if outer != unit:
+                raise TenantError(f"A unit of work of {unit} was opened inside one of {outer}.")
+            return
+        session = self.session = current_session()
+        is_postgresql = session.wrapper.vendor == "postgresql"
+        settings = _transaction_settings(session.wrapper, unit) if is_postgresql else {}
+        transaction = session.open_transaction(read_only=self.read_only, max_wait=self.max_wait)
+        transaction.__enter__()
+        session.set_transaction_settings(settings)
+        self.transaction, self.token = transaction, _unit.set(unit)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.transaction is None:
+            return
+        _unit.reset(self.token)
+        self.transaction.__exit__(kind, error, trace)
+        wrapper = self.session.wrapper
+        if error is None and wrapper.in_atomic_block and wrapper.vendor == "postgresql":
+            # It was a savepoint of a larger transaction, in which SET LOCAL stays valid.
+            self.session.set_transaction_settings(_transaction_settings(wrapper, None))
 
 
 # ---- PostgreSQL: the settings of a transaction --------------------------------------------------

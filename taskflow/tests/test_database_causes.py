@@ -202,7 +202,7 @@ def test_request_that_gets_no_transaction_is_logged_with_its_operation(
 ):
     """With the database away, all requests fail before Django looks up their URL."""
     client = as_(fixtures.ada)
-    fail(accounts.middleware, "inside_tenant_of_token", "08006")
+    fail(accounts.middleware, "find_live_token", "08006")
 
     assert getattr(client, method)(path).status_code == 503
 

@@ -35,7 +35,7 @@ def raising(error):
 
 @pytest.mark.parametrize(
     ("module", "function"),
-    [(middleware, "inside_tenant_of_token"), (task_api, "task_response")],
+    [(middleware, "find_live_token"), (task_api, "task_response")],
 )
 @pytest.mark.parametrize(
     ("error", "status", "code"),

@@ -31,7 +31,7 @@ from django.core.handlers.wsgi import WSGIHandler
 from django.core.management.commands.flush import Command as Flush
 from django.core.management.commands.migrate import Command as Migrate
 from django.core.signals import request_finished
-from django.db import connection, models
+from django.db import DEFAULT_DB_ALIAS, connection, connections, models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.backends.postgresql.base import DatabaseWrapper as PostgresWrapper
@@ -69,6 +69,7 @@ from taskflow import wsgi
 from taskflow.audit.locks import LockMode, add_row_lock
 from taskflow.audit.models import Event
 from taskflow.db.columns import columns_of
+from taskflow.db.postgresql.transaction import OutermostTransaction
 from taskflow.db.postgresql.transports import PipelineTransport
 from taskflow.http.request import Request
 from taskflow.tenancy import TenantQuerySet, inside
@@ -431,6 +432,30 @@ def test_transactions_are_begun_and_ended_by_these_methods():
         "Adapt DatabaseWrapper._set_autocommit() in taskflow/db/postgresql/base.py."
     )
     assert callable(debug_transaction), "Log COMMIT and ROLLBACK in another way there."
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite uses atomic() itself")
+def test_outermost_transaction_is_that_of_an_atomic_block():
+    wrapper = connections[DEFAULT_DB_ALIAS]
+
+    def states_of(block):
+        wrapper.ensure_connection()
+        states = []
+        for must_roll_back in (False, True):
+            with block():
+                states.append(dict(vars(wrapper)))
+                transaction.on_commit(lambda: states.append({"committed": True}))
+                transaction.set_rollback(must_roll_back)
+            states.append(dict(vars(wrapper)))
+        for state in states:
+            state.pop("run_on_commit", None)
+            state["atomic_blocks"] = len(state.get("atomic_blocks", ()))
+        return states
+
+    ours = states_of(lambda: OutermostTransaction(wrapper))
+
+    assert ours == states_of(transaction.atomic), "Adapt taskflow/db/postgresql/transaction.py."
 
 
 def test_connections_are_made_and_closed_by_these_methods():

@@ -29,10 +29,10 @@ pytestmark = [
 WARM_UP = 6  # requests, after which everything is compiled, prepared and cached
 # About 40 more than are counted alone: other tests of the process add up to 30.
 LIMITS = {
-    "one task": 998,
-    "list": 1_341,
-    "update": 2_000,
-    "create": 2_315,
+    "one task": 895,
+    "list": 1_245,
+    "update": 1_905,
+    "create": 2_215,
 }
 
 

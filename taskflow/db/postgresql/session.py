@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import psycopg
 from django.conf import settings
+from django.db import transaction
 from psycopg.adapt import AdaptersMap, Transformer
 from psycopg.pq import TransactionStatus
 from psycopg.pq.abc import PGresult
@@ -31,6 +32,7 @@ from psycopg.types.datetime import TimestamptzLoader
 
 from taskflow.db.postgresql.deadlines import WatchedConnection, watch_answers
 from taskflow.db.postgresql.statement import PostgresStatement
+from taskflow.db.postgresql.transaction import OutermostTransaction
 from taskflow.db.postgresql.transports import DONE, ROWS, Message, choose_transport
 from taskflow.db.types import Row
 from taskflow.metrics.timing import timings
@@ -136,6 +138,15 @@ class PostgresSession:
         watch_answers()
 
     # ---- transactions ----
+
+    def open_transaction(
+        self, *, read_only: bool, max_wait: float | None
+    ) -> AbstractContextManager[None]:
+        wrapper = self.wrapper
+        is_shown = wrapper.force_debug_cursor or self.logs_queries  # the debug log has a BEGIN
+        if wrapper.in_atomic_block or not wrapper.autocommit or is_shown:
+            return transaction.atomic()
+        return OutermostTransaction(wrapper)
 
     def begin(self) -> None:
         self.begin_messages, self.may_commit_early = self._first_messages(), False

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from sqlite3 import dbapi2 as Database
 from typing import TYPE_CHECKING
 
-from django.db import OperationalError
+from django.db import OperationalError, transaction
 
 from taskflow.db.sqlite.deleted_content import overwrite_deleted_content
 from taskflow.db.sqlite.files import require_database
@@ -76,6 +76,12 @@ class SqliteSession:
 
     def prepare_server(self) -> None:
         require_database()
+
+    @contextmanager
+    def open_transaction(self, *, read_only: bool, max_wait: float | None) -> Iterator[None]:
+        access = self.reserve_write_access(read_only=read_only, max_wait=max_wait)
+        with access, transaction.atomic():
+            yield
 
     def reserve_write_access(
         self, *, read_only: bool, max_wait: float | None
