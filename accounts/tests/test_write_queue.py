@@ -146,7 +146,7 @@ def test_waits_for_threads_and_processes_share_one_limit(fixtures, monkeypatch):
     until = threading.Event()
 
     with writing_thread(fixtures.acme, until):
-        threading.Timer(0.2, until.set).start()
+        threading.Timer(0.6, until.set).start()
         with inside(fixtures.acme):
             left = busy_timeout()
 

@@ -145,7 +145,7 @@ def test_rows_in_the_trash_have_no_link(fixtures, browser):
 def test_no_list_has_what_rows_do_not_show(model):
     model_admin: Any = admin.site._registry[model]
 
-    for name in ("list_editable", "list_sections", "actions_row", "ordering_field"):
+    for name in ("list_editable", "actions_row", "ordering_field"):
         assert not getattr(model_admin, name), f"taskflow/admin/list_rows.py has no {name}."
 
 
