@@ -7,12 +7,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from django.db.models import QuerySet
 from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext
 
 from taskflow.audit.actor import Actor
 from taskflow.audit.resource_types import resource_types
+from taskflow.db.query import QueryCache
+from taskflow.db.statements import IdArray, IsInIds
+from taskflow.db.viewer import Viewer
+from taskflow.tenancy import with_tenant_parameter
 from tasks.models import Comment, Page, Project, ProjectMember, Task
 
 RowKey = tuple[str, int]  # the type and the id of a row, as events name it
@@ -54,16 +59,21 @@ def show_subject(subject: Subject | None, resource_type: str, row_id: int) -> st
 
 def _load_visible(actor: Actor, name: str, ids: set[int]) -> Iterable[Any]:
     resource_type = resource_types().get(name)
-    if resource_type is None:
+    if resource_type is None or not hasattr(resource_type.model._base_manager.all(), "visible_to"):
         return []
+    return _subjects_query.fetch_objects((name,), actor.viewer, IdArray(tuple(sorted(ids))))
+
+
+@with_tenant_parameter
+def _select_subjects(name: str, viewer: Viewer, ids: IdArray) -> QuerySet[Any]:
+    resource_type = resource_types()[name]
     model: Any = resource_type.model
-    rows = model._base_manager.all()
-    if not hasattr(rows, "visible_to"):
-        return []
-    visible = rows.visible_to(actor.viewer).filter(pk__in=sorted(ids))
+    visible: QuerySet[Any] = model._base_manager.visible_to(viewer).filter(IsInIds("pk", ids))
     related = resource_type.select_related
-    rows_with_details: Iterable[Any] = visible.select_related(*related) if related else visible
-    return rows_with_details
+    return visible.select_related(*related) if related else visible
+
+
+_subjects_query: QueryCache[Any] = QueryCache(_select_subjects)
 
 
 def _name_row(row: Any) -> str:

@@ -20,6 +20,7 @@ from taskflow.admin.site import TextFilter
 from taskflow.audit.actor import Actor
 from taskflow.http.converters import is_id
 from taskflow.http.filtering import EXCLUSION_SUFFIX
+from taskflow.http.paging import FilterValues
 from taskflow.http.query_parameters import parse_query
 from tasks.admin.addresses import WHERE, list_address_of, narrow_where
 from tasks.models import Project, Task
@@ -73,8 +74,15 @@ def apply_where(actor: Actor, tasks: models.QuerySet[Task], where: str) -> model
 
     Raises Invalid for filters that it would refuse.
     """
-    values = leave_out_archived(read_filters(actor, parse_query(where, TaskWhere)))
-    return apply_filters(tasks, values)
+    return apply_filters(tasks, read_where(actor, where))
+
+
+def read_where(actor: Actor, where: str) -> FilterValues:
+    """Return the values of the filters of GET /tasks for this query string.
+
+    Raises Invalid for filters that it would refuse.
+    """
+    return leave_out_archived(read_filters(actor, parse_query(where, TaskWhere)))
 
 
 def add_panel_filters(actor: Actor, where: str, query: QueryDict) -> str:

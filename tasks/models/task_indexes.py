@@ -70,6 +70,25 @@ TASK_INDEXES = [
         name="task_to_claim_of_project",
         condition=Q(deleted_at__isnull=True) & ~Q(status="done"),
     ),
+    # the first page of the admin: the open tasks of a person by due time, the number of open tasks
+    # of each person in a project, and the number of tasks that were done on a day. The first two
+    # say `completed_at IS NULL`, which claims do not say: SQLite would otherwise read them for
+    # claims, and sort. A query for them has to say it too.
+    models.Index(
+        fields=["tenant", "assignee", "due", "id"],
+        name="task_open_by_due",
+        condition=Q(assignee__isnull=False, completed_at__isnull=True, deleted_at__isnull=True),
+    ),
+    models.Index(
+        fields=["tenant", "project", "assignee", "id"],
+        name="task_open_by_assignee",
+        condition=Q(completed_at__isnull=True, deleted_at__isnull=True),
+    ),
+    models.Index(
+        fields=["tenant", "project", "completed_at"],
+        name="task_by_completion",
+        condition=Q(completed_at__isnull=False, deleted_at__isnull=True),
+    ),
     # the filters `assignee`, `created_by` and `parent`, and the foreign keys' checks
     models.Index(fields=["tenant", "assignee", "status", "id"], name="task_by_assignee"),
     models.Index(fields=["tenant", "created_by"], name="task_by_creator"),

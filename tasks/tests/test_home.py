@@ -24,7 +24,7 @@ from tasks.tests.factories import ClaimFactory
 
 HOME = "/admin/"
 CHARTS = "/admin/home/charts/"
-MAX_STATEMENTS = 29  # of the page for a member, with those of the session and of the transaction
+MAX_STATEMENTS = 28  # of the page for a member, with those of the session and of the transaction
 
 
 def open_browser(actor: Any) -> Client:

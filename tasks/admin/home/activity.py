@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from django.db.models import Max
+from django.db.models import Max, QuerySet
 from django.urls import reverse
 
 from taskflow.audit.actor import Actor
 from taskflow.audit.history import USERS_OF_EVENT, HistoryEntry, read_history
 from taskflow.audit.models import Event
 from taskflow.audit.visibility import select_log
+from taskflow.db.query import QueryCache
+from taskflow.db.statements import IdArray, IsInIds
+from taskflow.db.types import Row
+from taskflow.db.viewer import Viewer
+from taskflow.tenancy import with_tenant_parameter
 from tasks.admin.subjects import Subject, find_subjects
 from tasks.models import Claim
 from tasks.models.claims import is_open
@@ -37,18 +42,40 @@ def load_claims(actor: Actor) -> tuple[list[Claim], str]:
 
     The ids are chosen first: SQLite would otherwise begin with all tasks of the actor's projects.
     """
-    held = Claim.objects.filter(is_open()).order_by("-pk").values_list("pk", flat=True)
-    ids = list(held[:MAX_CLAIMS])
-    rows = Claim.objects.visible_to(actor.viewer).filter(pk__in=ids).order_by("-pk")
+    ids = IdArray(tuple(pk for (pk,) in _open_claims_query.fetch(())))
     address = reverse("admin:tasks_claim_changelist") + f"?{CLAIMS_AT_WORK}=1"
-    return list(rows.select_related("task__project", "user")[: SHOWN_CLAIMS + 1]), address
+    return _claims_query.fetch_objects((), actor.viewer, ids), address
+
+
+@with_tenant_parameter
+def _select_open_claims() -> QuerySet[Claim, Row]:
+    ids: QuerySet[Claim, Row] = Claim.objects.filter(is_open()).order_by("-pk").values_list("pk")
+    return ids[:MAX_CLAIMS]
+
+
+@with_tenant_parameter
+def _select_claims(viewer: Viewer, ids: IdArray) -> QuerySet[Claim]:
+    rows: QuerySet[Claim] = Claim.objects.visible_to(viewer).filter(IsInIds("pk", ids))
+    return rows.order_by("-pk").select_related("task__project", "user")[: SHOWN_CLAIMS + 1]
+
+
+_open_claims_query: QueryCache[Claim] = QueryCache(_select_open_claims)
+_claims_query: QueryCache[Claim] = QueryCache(_select_claims)
 
 
 def load_mentions(actor: Actor) -> list[Notification]:
     """Return the latest unread mentions of the actor, about what the actor can see. One query."""
-    rows = Notification.objects.visible_to(actor.viewer).unread()
+    return _mentions_query.fetch_objects((), actor.viewer)
+
+
+@with_tenant_parameter
+def _select_mentions(viewer: Viewer) -> QuerySet[Notification]:
+    rows: QuerySet[Notification] = Notification.objects.visible_to(viewer).unread()
     rows = rows.filter(kind=NotificationKind.MENTIONED).order_by("-pk")
-    return list(rows.select_related("task__project", "page", "project", "actor")[:SHOWN_MENTIONS])
+    return rows.select_related("task__project", "page", "project", "actor")[:SHOWN_MENTIONS]
+
+
+_mentions_query: QueryCache[Notification] = QueryCache(_select_mentions)
 
 
 def load_feed(actor: Actor) -> list[FeedEntry]:
@@ -57,9 +84,17 @@ def load_feed(actor: Actor) -> list[FeedEntry]:
     Two queries, one for each type of row, and one for each model that the changes refer to.
     """
     newest = Event.objects.aggregate(newest=Max("pk"))["newest"] or 0
-    recent = Event.objects.filter(pk__gt=newest - EVENT_WINDOW)
-    rows = select_log(actor.viewer, recent).select_related(*USERS_OF_EVENT).order_by("-pk")
-    entries = read_history(actor, list(rows[:SHOWN_EVENTS]))
+    rows = _feed_query.fetch_objects((), actor.viewer, newest - EVENT_WINDOW)
+    entries = read_history(actor, rows)
     keys = [(entry.event.subject_type, entry.event.subject_id) for entry in entries]
     subjects = find_subjects(actor, keys)
     return [FeedEntry(e, subjects.get(key)) for e, key in zip(entries, keys, strict=True)]
+
+
+@with_tenant_parameter
+def _select_feed(viewer: Viewer, after: int) -> QuerySet[Event]:
+    rows = select_log(viewer, Event.objects.filter(pk__gt=after))
+    return rows.select_related(*USERS_OF_EVENT).order_by("-pk")[:SHOWN_EVENTS]
+
+
+_feed_query: QueryCache[Event] = QueryCache(_select_feed)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
+from itertools import pairwise
 
-from django.db.models import Count, Q
+from django.db.models import Count, OuterRef, Q, QuerySet, Subquery, Value
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
@@ -15,6 +18,11 @@ from django.utils.translation import gettext as _
 from accounts.admin.recorded import get_actor
 from accounts.models import User
 from taskflow.audit.actor import Actor
+from taskflow.db.query import QueryCache
+from taskflow.db.statements import IdArray, IsInIds
+from taskflow.db.types import Row
+from taskflow.db.viewer import Viewer
+from taskflow.tenancy import with_tenant_parameter
 from tasks.admin.addresses import list_address
 from tasks.admin.home.sections import OPEN, load_my_projects
 from tasks.models import Project, Task
@@ -60,40 +68,58 @@ def show_charts(request: HttpRequest) -> HttpResponse:
 
 
 def load_days(actor: Actor, projects: Sequence[Project]) -> list[Day]:
-    """Return how many tasks were created and done on each of the last days. One query."""
+    """Return how many tasks were created and done on each of the last days. One query.
+
+    It reads an entry of an index for each of these tasks.
+    """
     today = actor.tenant.day_of(timezone.now())
     days = [today - timedelta(days=back) for back in reversed(range(DAYS))]
-    counts = {
-        f"{name}_{n}": Count("pk", filter=_is_on(actor, f"{name}_at", day))
-        for name in ("created", "completed")
-        for n, day in enumerate(days)
-    }
-    tasks = Task.objects.visible_to(actor.viewer).filter(
-        project__in=[project.pk for project in projects],
-        updated_at__gte=actor.tenant.start_of(days[0]),  # later than both: it bounds the rows
-    )
-    found = tasks.aggregate(**counts)
-    longest = max(found.values(), default=0)
+    starts = tuple(actor.tenant.start_of(day) for day in [*days, today + timedelta(days=1)])
+    rows = _days_query.fetch((), actor.viewer, _ids_of(projects), starts)
+    counts = [sum(of_projects) for of_projects in zip(*rows, strict=True)] or [0] * 2 * DAYS
+    longest = max(counts)
     keys = [project.key for project in projects]
     return [
         Day(
             day,
             (
-                _bar_of_day("created", _("new"), day, found[f"created_{n}"], longest, keys),
-                _bar_of_day("completed", _("done"), day, found[f"completed_{n}"], longest, keys),
+                _bar_of_day("created", _("new"), day, counts[n], longest, keys),
+                _bar_of_day("completed", _("done"), day, counts[DAYS + n], longest, keys),
             ),
         )
         for n, day in enumerate(days)
     ]
 
 
-def _is_on(actor: Actor, column: str, day: date) -> Q:
-    """Return the condition of the filters after the day before and before the day after."""
-    before, after = day - timedelta(days=1), day + timedelta(days=1)
-    return Q(
-        (f"{column}__gt", actor.tenant.end_of(before)),
-        (f"{column}__lt", actor.tenant.start_of(after)),
+@with_tenant_parameter
+def _select_days(
+    viewer: Viewer, ids: IdArray, starts: Sequence[datetime]
+) -> QuerySet[Project, Row]:
+    """Select a row for each project: first how many of its tasks were created on each of the days
+    that these times limit, then how many were done on each.
+    """
+    projects = Project.objects.visible_to(viewer).filter(IsInIds("pk", ids)).order_by()
+    rows: QuerySet[Project, Row] = projects.values_list(
+        *(
+            _count_tasks(Q((f"{column}__gte", start), (f"{column}__lt", end)))
+            for column in ("created_at", "completed_at")
+            for start, end in pairwise(starts)
+        )
     )
+    return rows
+
+
+def _count_tasks(condition: Q) -> Coalesce:
+    """Return the number of tasks of a project that satisfy the condition, for a query of projects.
+
+    A condition of its own for each day is faster than groups: it is one range of an index.
+    """
+    tasks = Task.objects.filter(condition, project=OuterRef("pk")).order_by()
+    counts = tasks.values("project").annotate(count=Count("*")).values("count")
+    return Coalesce(Subquery(counts), Value(0))
+
+
+_days_query: QueryCache[Project] = QueryCache(_select_days)
 
 
 def _bar_of_day(name: str, label: str, day: date, count: int, longest: int, keys: list[str]) -> Bar:
@@ -105,12 +131,14 @@ def _bar_of_day(name: str, label: str, day: date, count: int, longest: int, keys
 
 
 def load_people(actor: Actor, projects: Sequence[Project]) -> list[Bar]:
-    """Return how many open tasks those have who have most of them, and nobody. Two queries."""
-    tasks = Task.objects.visible_to(actor.viewer).filter(
-        project__in=[project.pk for project in projects], status__in=OPEN
-    )
-    counts = tasks.order_by().values_list("assignee").annotate(count=Count("pk"))
-    rows = list(counts.order_by("-count", "assignee")[:SHOWN_PEOPLE])
+    """Return how many open tasks those have who have most of them, and nobody. Two queries.
+
+    The first reads an entry of an index for each open task of the projects.
+    """
+    counts: Counter[int | None] = Counter()
+    for _project, pk, count in _people_query.fetch((), actor.viewer, _ids_of(projects)):
+        counts[pk] += count
+    rows = sorted(counts.items(), key=lambda row: (-row[1], row[0] or 0))[:SHOWN_PEOPLE]
     users = User.objects.in_bulk([pk for pk, _count in rows if pk is not None])
     keys = [project.key for project in projects]
     bars = []
@@ -121,11 +149,34 @@ def load_people(actor: Actor, projects: Sequence[Project]) -> list[Bar]:
     return bars
 
 
+@with_tenant_parameter
+def _select_people(viewer: Viewer, ids: IdArray) -> QuerySet[Task, Row]:
+    """Select project, assignee and number of open tasks. In this order, an index has the groups."""
+    projects = Project.objects.visible_to(viewer).filter(IsInIds("pk", ids))
+    tasks = Task.objects.filter(project__in=projects, completed_at__isnull=True).order_by()
+    groups = tasks.values("project", "assignee").annotate(count=Count("*"))
+    rows: QuerySet[Task, Row] = groups.values_list("project", "assignee", "count")
+    return rows
+
+
+_people_query: QueryCache[Task] = QueryCache(_select_people)
+
+
 def load_progress(actor: Actor, projects: Sequence[Project]) -> list[Progress]:
     """Return what is done of each project, with the number of its open tasks. One query."""
-    rows = Project.objects.visible_to(actor.viewer).with_details(actor.viewer)
-    found = {row.pk: row for row in rows.filter(pk__in=[project.pk for project in projects])}
+    rows = _progress_query.fetch_objects((), actor.viewer, _ids_of(projects))
+    found = {row.pk: row for row in rows}
     return [_progress_of(found[project.pk]) for project in projects if project.pk in found]
+
+
+@with_tenant_parameter
+def _select_progress(viewer: Viewer, ids: IdArray) -> QuerySet[Project]:
+    projects = Project.objects.visible_to(viewer).with_details(viewer)
+    rows: QuerySet[Project] = projects.filter(IsInIds("pk", ids))
+    return rows
+
+
+_progress_query: QueryCache[Project] = QueryCache(_select_progress)
 
 
 def _progress_of(project: Project) -> Progress:
@@ -134,6 +185,10 @@ def _progress_of(project: Project) -> Progress:
     address = list_address(project=project.key, status=OPEN)
     percent = _percent(total - is_open, total)
     return Progress(project, Bar(_("open"), is_open, address, FULL - percent), percent)
+
+
+def _ids_of(projects: Sequence[Project]) -> IdArray:
+    return IdArray(tuple(project.pk for project in projects))
 
 
 def _percent(part: int, whole: int) -> int:

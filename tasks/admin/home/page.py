@@ -22,7 +22,7 @@ def build_home(request: HttpRequest, context: dict[str, object]) -> dict[str, ob
     claims, claims_address = load_claims(actor)
     return context | {
         "title": _("My work"),
-        "first_steps": list_first_steps(actor),
+        "first_steps": [] if projects else list_first_steps(actor),
         "projects": projects,
         "sections": load_sections(actor, projects),
         "mentions": [] if actor.is_operator else load_mentions(actor),
