@@ -1,4 +1,4 @@
-"""Pauses between the transactions of long commands, which let other writers of SQLite in."""
+"""Pauses between transactions of long commands and helper processes, for other SQLite writers."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ BATCH_ROWS = 200  # of one transaction; about 0.1 seconds
 _local = threading.local()
 
 
-def pause_for_writers() -> None:
-    """Wait until other processes could begin a write, for half the time since the last pause. Call
-    it between two transactions.
+def pause_for_writers(worked: float | None = None) -> None:
+    """Wait until other processes could begin a write. Call it between two transactions.
+
+    It waits for half of the seconds that were worked; None means those since the last pause.
 
     A command that begins its next transaction at once would keep them out: SQLite has no queue.
     PostgreSQL needs no pause.
     """
     if connection.vendor == "sqlite" and not connection.in_atomic_block:
-        worked = time.monotonic() - getattr(_local, "paused_at", 0.0)
+        if worked is None:
+            worked = time.monotonic() - getattr(_local, "paused_at", 0.0)
         time.sleep(max(MIN_PAUSE, min(MAX_PAUSE, worked / 2)))
         _local.paused_at = time.monotonic()

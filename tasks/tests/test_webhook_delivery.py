@@ -29,7 +29,7 @@ from tasks.actions.webhooks import (
 from tasks.changes.tasks import complete_task, create_task, update_task
 from tasks.models import Delivery, ProjectMember, Webhook
 from tasks.tests.receivers import receiving
-from tasks.webhooks import attempts, reading
+from tasks.webhooks import attempts, deliverer, reading
 from tasks.webhooks.deliverer import Deliverer
 
 
@@ -86,6 +86,25 @@ def test_change_is_delivered_signed_in_the_form_of_the_feed(fixtures, hook, rece
         delivery = Delivery.objects.get()
     assert (delivery.state, delivery.attempts, delivery.response_status) == ("delivered", 1, 200)
     assert delivery.response_start == "ok"
+
+
+def test_deliverer_pauses_after_each_transaction_for_other_writers(
+    fixtures, hook, receiver, monkeypatch
+):
+    steps = []
+    monkeypatch.setattr(deliverer, "pause_for_writers", lambda worked: steps.append("pause"))
+    record = deliverer.record_attempts
+    monkeypatch.setattr(
+        deliverer, "record_attempts", lambda *given: steps.append("write") or record(*given)
+    )
+    for title in "abc":
+        with inside(fixtures.acme):
+            update_task(replace(fixtures.ada, request_id=title), fixtures.task, title=title)
+
+    deliver()
+
+    assert len(receiver.received) == 3
+    assert steps == ["write", "pause"] * (len(steps) // 2)
 
 
 def test_events_of_one_request_about_one_subject_are_one_delivery(fixtures, hook, receiver):

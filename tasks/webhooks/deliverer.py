@@ -24,6 +24,7 @@ from django.utils import timezone
 
 from accounts.models import Tenant
 from taskflow.audit.webhooks.client import Answer, post
+from taskflow.db.batches import pause_for_writers
 from taskflow.tenancy import inside
 from tasks.models import Delivery, DeliveryQueue, Webhook
 from tasks.webhooks.attempts import Attempt, count_attempt, lease_messages, record_attempts
@@ -125,14 +126,17 @@ class Deliverer:
         attempts = self.unrecorded.get(tenant.pk, [])
         if not (attempts or is_due or needs_work(tenant)):
             return False
+        started = time.monotonic()
         with inside(tenant):
             record_attempts(tenant, attempts)
             is_behind = read_news(tenant)
             messages = lease_messages(tenant, THREADS - self.sending.total(), self.sending)
             self.store(tenant, is_busy=bool(messages or is_behind))
         self.unrecorded.pop(tenant.pk, None)
+        worked = time.monotonic() - started
         for message in messages:
             self.send(message)
+        pause_for_writers(worked)
         return bool(attempts or messages or is_behind)
 
     def store(self, tenant: Tenant, *, is_busy: bool) -> None:
