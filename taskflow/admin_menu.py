@@ -20,6 +20,7 @@ UNFOLD = {
     "STYLES": [
         lambda request: static("taskflow/accessibility.css"),
         lambda request: static("taskflow/lists.css"),
+        lambda request: static("taskflow/menu.css"),
         lambda request: static("tasks/task_page.css"),
     ],
     "SCRIPTS": [

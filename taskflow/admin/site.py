@@ -69,6 +69,7 @@ __all__ = [
 FilterItem = object
 COLUMN_LOOKUPS = ("", "__exact", "__isnull")  # that Django's filters of a column use
 DATE_LOOKUPS = ("__year", "__month", "__day")  # that date_hierarchy uses
+FILTER_PANEL = "filter-panel"  # the id of the element into which a page loads its filters
 NOT_BLANK = re.compile(r"[^\s\"']")  # empty quotes find nothing
 BOOLEANS = frozenset({"true", "false", "1", "0"})
 UNREADABLE = (
@@ -158,6 +159,8 @@ class ModelAdmin(UnfoldModelAdmin):
         if isinstance(response, TemplateResponse) and response.context_data is not None:
             changelist = response.context_data.get("cl")  # an action has other pages
             response.context_data["list_rows"] = ListRows(changelist)
+            if request.headers.get("HX-Target") == FILTER_PANEL:
+                response.template_name = "admin/filter_panel.html"
         return response
 
     def _address_without_empty_fields(self, request: HttpRequest) -> str | None:

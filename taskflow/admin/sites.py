@@ -7,7 +7,7 @@ each model (accounts/admin/rights.py). The menu shows only pages that can be ope
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
+from functools import lru_cache, partial, wraps
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
@@ -19,6 +19,7 @@ from django.db.models import Model
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import Resolver404, URLPattern, path, resolve
+from django.utils.functional import SimpleLazyObject
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext_lazy as _
 
@@ -44,10 +45,17 @@ WHERE_TO_LOOK = _(
 )
 
 
+# What each_context() returns that depends on the request, or that no template shows.
+PER_REQUEST = frozenset(
+    {"has_permission", "available_apps", "environment", "sidebar_navigation", "log_entries"}
+)
+
+
 class AdminSite(UnfoldAdminSite):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.pages: list[URLPattern] = []
+        self._constants: dict[str, Any] | None = None  # of each_context(), after the first page
 
     def add_page(self, route: str, view: View, name: str) -> None:
         """Add a page that belongs to no model, for everybody who is signed in.
@@ -76,11 +84,37 @@ class AdminSite(UnfoldAdminSite):
     def autocomplete_view(self, request: HttpRequest) -> HttpResponse:
         return cast(HttpResponse, Autocomplete.as_view(admin_site=self)(request))
 
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        """Return what the templates of all pages show.
+
+        Unfold computes it anew for each request: names, styles, scripts, and links, each of which
+        it tries to import first. All but the names of PER_REQUEST are always the same.
+        """
+        if self._constants is None:
+            context = super().each_context(request)
+            self._constants = {n: value for n, value in context.items() if n not in PER_REQUEST}
+        is_signed_in = self.has_permission(request)
+        return self._constants | {
+            "has_permission": is_signed_in,
+            "available_apps": SimpleLazyObject(partial(self.get_app_list, request)),
+            "environment": import_string(settings.UNFOLD["ENVIRONMENT"])(request),
+            "sidebar_navigation": self.get_sidebar_list(request) if is_signed_in else [],
+        }
+
     def get_sidebar_list(self, request: HttpRequest) -> list[dict[str, Any]]:
         """Return the groups of the menu, without the pages that the user cannot open."""
-        groups: list[dict[str, Any]] = super().get_sidebar_list(request)  # type: ignore[misc]
-        for group in groups:
-            group["items"] = [i for i in group["items"] if is_open_to(request, str(i["link"]))]
+        sidebar = cast(dict[str, Any], settings.UNFOLD["SIDEBAR"])
+        groups = [
+            {
+                "title": group["title"],
+                "items": [
+                    show_item(request, item)
+                    for item in group["items"]
+                    if is_open_to(request, str(item["link"]))
+                ],
+            }
+            for group in sidebar["navigation"]
+        ]
         return [group for group in groups if group["items"]]
 
     def search(
@@ -156,9 +190,23 @@ def find_reason(request: HttpRequest) -> str:
 
 def is_open_to(request: HttpRequest, address: str) -> bool:
     """Return whether the user can open the page of the admin. Other addresses are open to all."""
-    try:
-        view = resolve(urlsplit(address).path).func
-    except Resolver404:
-        return True
-    model_admin = getattr(view, "model_admin", None)
+    model_admin = find_model_admin(urlsplit(address).path)
     return model_admin is None or bool(model_admin.has_view_permission(request))
+
+
+@lru_cache(maxsize=128)
+def find_model_admin(path: str) -> Any:
+    """Return the admin class to which the page at this path belongs, if any."""
+    try:
+        view = resolve(path).func
+    except Resolver404:
+        return None
+    return getattr(view, "model_admin", None)
+
+
+def show_item(request: HttpRequest, item: dict[str, Any]) -> dict[str, Any]:
+    """Return an entry of the menu. Its badge is counted when the template shows it."""
+    shown = item | {"active": request.path.startswith(str(item["link"]))}
+    if badge := item.get("badge"):
+        shown["badge"] = SimpleLazyObject(partial(import_string(badge), request))
+    return shown

@@ -23,7 +23,7 @@ import unfold
 from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.autocomplete import AutocompleteJsonView
-from django.contrib.admin.views.main import SEARCH_VAR
+from django.contrib.admin.views.main import ALL_VAR, ORDER_VAR, PAGE_VAR, SEARCH_VAR
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.cache import close_caches
 from django.core.handlers.base import reset_urlconf
@@ -222,6 +222,7 @@ def test_host_and_port_can_be_split():
 
 def test_admin_lists_are_searched_by_q():
     assert SEARCH_VAR == "q", "Links in templates and docs use ?q=."
+    assert {ORDER_VAR, PAGE_VAR, ALL_VAR} == {"o", "p", "all"}
 
 
 def test_admin_ids_can_be_unquoted():
@@ -640,7 +641,8 @@ def test_view_of_autocomplete_asks_one_method_for_the_permission():
 REPLACED = {
     "admin/index.html": (),
     "admin/submit_line.html": ("opts.verbose_name", "show_delete_link", "actions_submit_line"),
-    "unfold/helpers/app_list_badge.html": ("item.badge_callback", "item.badge"),
+    "unfold/helpers/app_list.html": ("sidebar_navigation", "group.items", "item.active"),
+    "unfold/helpers/change_list_filter.html": ("filterOpen", "preserve_filters", "cl.filter_specs"),
     "unfold/helpers/command.html": ("searchCommand()", "handleShortcut", "command-results"),
     "unfold/helpers/command_results.html": ("command-results-list", "selectItem", "currentIndex"),
     "unfold/helpers/header_title.html": ("part.title", "part.link"),

@@ -40,4 +40,4 @@ def test_list_of_50_tasks_is_light(fixtures, fifty_tasks):
     page = gzip.decompress(r.content)
     assert len(re.findall(rb'name="_selected_action"', page)) >= 50
     assert len(r.content) <= 20 * KIB, f"{len(r.content) / KIB:.1f} KiB are sent"
-    assert len(page) <= 80 * KIB, f"{len(page) / KIB:.1f} KiB before compression"
+    assert len(page) <= 60 * KIB, f"{len(page) / KIB:.1f} KiB before compression"

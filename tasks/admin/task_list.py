@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.contrib.admin.views.main import ALL_VAR, ORDER_VAR, PAGE_VAR
+from django.core.paginator import Paginator
 from django.db import models
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
@@ -20,7 +22,7 @@ from tasks.admin.task_pages import refuse_filters
 from tasks.admin.timeline import timeline
 from tasks.admin.trash import TrashableAdmin
 from tasks.admin.where import WhereFilter, add_panel_filters, apply_where, describe_where
-from tasks.models import Task
+from tasks.models import Project, Task, TaskCountDelta
 from tasks.models.views import Layout
 
 
@@ -51,6 +53,16 @@ class FilteredTaskList(TrashableAdmin):
         where = _where_of(request)
         return apply_where(get_actor(request), tasks, where) if where else tasks
 
+    def get_paginator(
+        self, request: HttpRequest, queryset: models.QuerySet[Any], *args: Any, **kwargs: Any
+    ) -> Paginator[Any]:
+        """Take the number of all tasks from the stored counts. Only other numbers are counted."""
+        paginator = super().get_paginator(request, queryset, *args, **kwargs)
+        if _shows_all_tasks(request):
+            projects = Project.objects.visible_to(get_actor(request).viewer)
+            paginator.count = TaskCountDelta.count_tasks(projects)
+        return paginator
+
     def changelist_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """Answer 400 with a sentence for filters that GET /tasks would refuse."""
         where = _where_of(request)
@@ -71,8 +83,16 @@ class FilteredTaskList(TrashableAdmin):
         return super().changelist_view(request, *args, extra_context=context, **kwargs)
 
 
+ORDER_AND_PAGE = {ORDER_VAR, PAGE_VAR, ALL_VAR}  # parameters that select no tasks
 # Their addresses have the filters.
 LIST_PAGES = ("tasks_task_changelist", "tasks_task_bulk", "tasks_task_export")
+
+
+def _shows_all_tasks(request: HttpRequest) -> bool:
+    """Return whether the request is for the list of tasks without any filter."""
+    match = request.resolver_match
+    is_list = match is not None and match.url_name == "tasks_task_changelist"
+    return is_list and request.method == "GET" and request.GET.keys() <= ORDER_AND_PAGE
 
 
 def _where_of(request: HttpRequest) -> str:

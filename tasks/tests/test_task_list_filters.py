@@ -11,11 +11,13 @@ from django.utils import timezone
 from conftest import sign_in_browser
 from taskflow.http.filtering import MAX_VALUES_PER_FILTER
 from taskflow.tenancy import inside
-from tasks.actions.projects import create_project
+from tasks.actions.projects import create_project, delete_project
 from tasks.admin.addresses import list_address, list_address_of, write_where
 from tasks.admin.tabs import layout_address
-from tasks.changes.tasks import complete_task, create_task
+from tasks.changes.tasks import complete_task, create_task, delete_task
+from tasks.models import Task
 from tasks.models.views import Layout
+from tasks.tests.factories import ProjectFactory, TaskFactory
 
 pytestmark = pytest.mark.one_database
 
@@ -177,3 +179,25 @@ def test_list_board_and_calendar_open_with_as_many_values_as_a_filter_takes(brow
 
     for layout in Layout:
         assert browser.get(layout_address(layout, where)).status_code == 200
+
+
+def test_number_of_all_tasks_is_that_of_the_visible_ones(fixtures, client):
+    client.defaults["SERVER_NAME"] = "acme.localhost"
+    with inside(fixtures.acme):
+        outside = ProjectFactory(actor=fixtures.boss)
+        trashed = ProjectFactory(actor=fixtures.boss)
+        for project in (fixtures.apollo, fixtures.apollo, outside, trashed):
+            TaskFactory(actor=fixtures.boss, project=project)
+        delete_project(fixtures.boss, trashed)
+        delete_task(fixtures.boss, TaskFactory(actor=fixtures.boss, project=outside))
+        complete_task(fixtures.boss, TaskFactory(actor=fixtures.boss, project=outside))
+
+    for actor in (fixtures.boss, fixtures.ada):
+        with inside(fixtures.acme):
+            sign_in_browser(client, actor.user)
+            count = Task.objects.visible_to(actor.viewer).count()
+        assert count > 0
+        for query in ("", "?p=1", "?o=1", "?status__exact=todo"):
+            changelist = client.get(f"/admin/tasks/task/{query}").context["cl"]
+            assert changelist.result_count == len(changelist.result_list)
+            assert changelist.result_count == count or "status" in query
