@@ -216,6 +216,7 @@ LOGIN_REDIRECT_URL = "admin:index"
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English"), ("de", "Deutsch")]
 USE_I18N = True
+FORMAT_MODULE_PATH = "taskflow.formats"
 # The language that a person has chosen for the pages, in this browser.
 LANGUAGE_COOKIE_NAME = "taskflow_language"
 LANGUAGE_COOKIE_AGE = int(timedelta(days=365).total_seconds())

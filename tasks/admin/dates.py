@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from taskflow.http.schema import FIRST_YEAR, LAST_YEAR
 from tasks.csv.dates import ClockChange, read_when
+from tasks.schemas.csv import DateOrder
 
 INPUT_CLASS = "task-date"
 
@@ -70,7 +71,9 @@ class DayOrTimeField(forms.Field):
 
     def _read(self, text: str) -> date | datetime:
         try:
-            when = read_when(text, None, timezone.get_current_timezone())
+            # Days with dots, as in 31.01.2026, are written with the day first everywhere.
+            order = DateOrder.DMY if "." in text.partition(" ")[0] else None
+            when = read_when(text, order, timezone.get_current_timezone())
         except ClockChange:
             raise ValidationError(
                 translate(

@@ -13,11 +13,15 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
+from django.utils.dates import WEEKDAYS as NAMES_OF_WEEKDAYS
+from django.utils.translation import gettext
+
 from taskflow.http.schema import FIRST_YEAR, LAST_YEAR
 from tasks.models import Priority
 
 WORD = re.compile(r'"([^"]*)"|(\S+)')
 DAY = re.compile(r"(\d{4})-(\d\d)-(\d\d)", re.ASCII)
+DAY_WITH_DOTS = re.compile(r"(\d{1,2})\.(\d{1,2})\.(\d{4})", re.ASCII)
 BLOCKER = re.compile(r"blocker:([a-z][a-z0-9]{1,9}-[0-9]{1,9})", re.ASCII | re.IGNORECASE)
 IN_DAYS = re.compile(r"([0-9]{1,3})d")
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
@@ -92,17 +96,24 @@ def _read_words(line: str) -> _Parts:
 
 def read_day(word: str, today: date) -> date | None:
     """Return the day that a word means: `today`, `tomorrow`, the name of a weekday (the next one
-    after today), `3d` (in 3 days) or 2026-12-01. None for other words.
+    after today), `3d` (in 3 days), 2026-12-01 or 01.12.2026. None for other words.
+
+    The names of days are read in English and in the language of the page.
     """
     lower = word.lower()
-    if lower in ("today", "tomorrow"):
-        return today + timedelta(days=lower == "tomorrow")
-    if lower in WEEKDAYS:
-        return today + timedelta(days=(WEEKDAYS.index(lower) - today.weekday() - 1) % 7 + 1)
+    if lower in ("today", gettext("today")):
+        return today
+    if lower in ("tomorrow", gettext("tomorrow")):
+        return today + timedelta(days=1)
+    for weekday, name in enumerate(WEEKDAYS):
+        if lower in (name, str(NAMES_OF_WEEKDAYS[weekday]).lower()):
+            return today + timedelta(days=(weekday - today.weekday() - 1) % 7 + 1)
     if match := IN_DAYS.fullmatch(lower):
         return today + timedelta(days=int(match[1]))
     if match := DAY.fullmatch(word):
         return _build_day(*map(int, match.groups()))
+    if match := DAY_WITH_DOTS.fullmatch(word):
+        return _build_day(*map(int, reversed(match.groups())))
     return None
 
 
@@ -114,19 +125,28 @@ def _build_day(year: int, month: int, day: int) -> date | None:
 
 
 def _priority_of(parts: _Parts) -> Priority | None:
-    known = [text.lower() for text in parts.priorities if text.lower() in Priority.values]
-    return Priority(known[0]) if known else None
+    return next(filter(None, map(read_priority, parts.priorities)), None)
+
+
+def read_priority(word: str) -> Priority | None:
+    """Return the priority of this name, in English or in the language of the page."""
+    names = {name.lower(): p for p in Priority for name in (str(p.label), p.value)}
+    return names.get(word.lower())
 
 
 def _find_problems(parts: _Parts) -> list[str]:
     problems = []
     if not parts.title:
-        problems.append("There is no title. Write what is to be done.")
+        problems.append(gettext("There is no title. Write what is to be done."))
     if len({*parts.assignees}) > 1:
         names = ", ".join(f"@{handle}" for handle in parts.assignees)
-        problems.append(f"A task has one assignee, and the line names several: {names}.")
-    if unknown := [text for text in parts.priorities if text.lower() not in Priority.values]:
-        problems.append(f"“!{unknown[0]}” is no priority. Write !low, !medium or !high.")
-    elif len({text.lower() for text in parts.priorities}) > 1:
-        problems.append("A task has one priority, and the line has several.")
+        sentence = gettext("A task has one assignee, and the line names several: %(names)s.")
+        problems.append(sentence % {"names": names})
+    priorities = [read_priority(text) for text in parts.priorities]
+    if None in priorities:
+        unknown = parts.priorities[priorities.index(None)]
+        sentence = gettext("“!%(word)s” is no priority. Write !low, !medium or !high.")
+        problems.append(sentence % {"word": unknown})
+    elif len({*priorities}) > 1:
+        problems.append(gettext("A task has one priority, and the line has several."))
     return problems

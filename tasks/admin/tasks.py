@@ -8,13 +8,13 @@ from datetime import datetime
 from django.contrib import admin
 from django.db import models
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy, ngettext
 
 from accounts.admin.fields import FormValues
 from accounts.admin.recorded import get_actor
 from taskflow.admin.site import AutocompleteSelectFilter, action, display
+from taskflow.admin.times import show_day, show_time
 from taskflow.audit.actor import Actor
 from taskflow.audit.event_log import capture_events
 from tasks.admin.bulk.page import BulkTaskList
@@ -137,8 +137,8 @@ class TaskAdmin(BulkTaskList, TaskPageAdmin):
     @display(description=gettext_lazy("due"), ordering="due")
     def show_due(self, task: Task) -> str:
         if task.due_date:
-            return f"{timezone.localtime(task.due_date):%Y-%m-%d %H:%M %Z}"
-        return f"{task.due_on:%Y-%m-%d}" if task.due_on else "–"
+            return show_time(task.due_date)
+        return show_day(task.due_on) if task.due_on else "–"
 
     @action(description=gettext_lazy("Complete"))
     def complete(self, request: HttpRequest, queryset: models.QuerySet[Task]) -> None:

@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from accounts.admin.recorded import RecordedAdmin, get_actor
 from taskflow.admin.site import action
+from taskflow.admin.times import show_time
 from taskflow.http.errors import Problem
 from tasks.actions.trash import purge, restore
 from tasks.admin.deleted_meanwhile import find_deleted_row, save_deleted_row
@@ -34,7 +35,7 @@ class TrashFilter(SimpleListFilter):
     def lookups(
         self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]
     ) -> list[tuple[str, str]]:
-        return [("1", "In the trash")]
+        return [("1", _("In the trash"))]
 
     def queryset(
         self, request: HttpRequest, queryset: models.QuerySet[models.Model]
@@ -106,11 +107,11 @@ class TrashableAdmin(RecordedAdmin):
         return {name: count for name, count in count_to_delete(self.model, ids).items() if count}
 
     def describe_restoration(self) -> str:
-        until = timezone.localtime(timezone.now() + TRASH_RETENTION)
+        until = show_time(timezone.now() + TRASH_RETENTION)
         return _(
             "Everything that is listed here goes to the trash, from which it can be restored until"
             " %(until)s. Afterwards it is deleted permanently."
-        ) % {"until": f"{until:%Y-%m-%d %H:%M %Z}"}
+        ) % {"until": until}
 
     def delete_model(self, request: HttpRequest, obj: models.Model) -> None:
         super().delete_model(request, obj)

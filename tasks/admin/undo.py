@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
+from django.utils.formats import date_format
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from pydantic import ValidationError
@@ -35,7 +36,6 @@ from tasks.queries.events import select_events
 from tasks.schemas.undo import OnConflict, UndoRequest
 
 admin.site.unregister(Event)
-DATETIME = "%Y-%m-%d %H:%M"
 MAX_SHOWN = 200  # lines of a plan
 EVENT_IDS = re.compile(r"[0-9]{1,18}(,[0-9]{1,18})*")
 
@@ -47,7 +47,7 @@ class UndoForm(forms.Form):
     request_id = forms.CharField(required=False, max_length=64, widget=TextInput)
     actor = forms.ChoiceField(required=False, widget=Select)
     since = forms.DateTimeField(
-        required=False, widget=TextInput(attrs={"placeholder": "2026-12-01 09:00"})
+        required=False, widget=TextInput(attrs={"placeholder": _("2026-12-01 09:00")})
     )
     project: Any = forms.ModelChoiceField(None, required=False, widget=Select, empty_label=_("All"))
     until = forms.DateTimeField(required=False, widget=forms.HiddenInput)  # when the plan was made
@@ -221,7 +221,7 @@ def _describe_errors(actor: Actor, refusal: Problem) -> list[tuple[str, str]]:
 
 def _initial_values(request: HttpRequest) -> dict[str, object]:
     full_hour = timezone.localtime().replace(minute=0, second=0, microsecond=0)
-    return {"since": full_hour.strftime(DATETIME), **request.GET.dict()}
+    return {"since": date_format(full_hour, "SHORT_DATETIME_FORMAT"), **request.GET.dict()}
 
 
 def _limit_to_plan(form: UndoForm) -> UndoRequest:
@@ -243,4 +243,4 @@ def _undo_events(
     skip = undo_request.on_conflict == OnConflict.SKIP
     with capture_events() as recorded:
         result = undo(actor, events_to_undo, skip=skip, force=force)
-    return result, read_history(actor, recorded)
+    return result, read_history(actor, recorded, on_screen=True)

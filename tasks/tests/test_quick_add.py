@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date
 
 import pytest
+from django.utils import translation
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,6 +45,8 @@ def parse(line: str) -> QuickTask:
         ("Plan 3d", QuickTask("Plan", due_on=date(2026, 11, 30))),
         ("Plan 2026-12-24", QuickTask("Plan", due_on=date(2026, 12, 24))),
         ("Plan 2026-02-30", QuickTask("Plan 2026-02-30")),
+        ("Plan 24.12.2026", QuickTask("Plan", due_on=date(2026, 12, 24))),
+        ("Plan 30.02.2026", QuickTask("Plan 30.02.2026")),
         ("Plan today tomorrow", QuickTask("Plan today", due_on=date(2026, 11, 28))),
         ("C# and # and @ and !", QuickTask("C# and # and @ and !")),
         ("Mail a@b.example", QuickTask("Mail a@b.example")),
@@ -54,6 +57,19 @@ def parse(line: str) -> QuickTask:
 )
 def test_line_is_read_as_written(line, expected):
     assert parse(line) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("Plan morgen", QuickTask("Plan", due_on=date(2026, 11, 28))),
+        ("Plan tomorrow", QuickTask("Plan", due_on=date(2026, 11, 28))),
+        ("Plan Montag !hoch", QuickTask("Plan", (), None, Priority.HIGH, date(2026, 11, 30))),
+    ],
+)
+def test_words_of_a_line_are_in_the_language_of_the_page_or_english(line, expected):
+    with translation.override("de"):
+        assert parse(line) == expected
 
 
 @pytest.mark.parametrize(

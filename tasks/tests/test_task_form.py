@@ -99,6 +99,7 @@ def test_field_of_tags_offers_names(admin_fixtures, client):
     ("day", "clock", "due_on", "due_date"),
     [
         ("2026-12-01", "", date(2026, 12, 1), None),
+        ("01.12.2026", "", date(2026, 12, 1), None),
         ("2026-12-01", "14:30", None, datetime(2026, 12, 1, 13, 30, tzinfo=UTC)),
         ("", "", None, None),
     ],

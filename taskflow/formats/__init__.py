@@ -1,0 +1,1 @@
+"""How screens write days and times: one form for each language, which Django's filters use."""
