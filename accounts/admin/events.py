@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from django.contrib import admin
-from django.contrib.admin import SimpleListFilter
+from django.contrib.admin import AllValuesFieldListFilter, SimpleListFilter
 from django.db import models
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
@@ -16,6 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.admin.rights import RuledAdmin, get_actor
 from accounts.models import User
 from taskflow.admin.site import AutocompleteSelectFilter, display
+from taskflow.audit.event_words import name_type, name_verb
 from taskflow.audit.history import (
     USERS_OF_EVENT,
     HistoryEntry,
@@ -43,6 +45,22 @@ class DayFilter(SimpleListFilter):
         return queryset.filter(created_at__gte=midnight)
 
 
+class TypeFilter(AllValuesFieldListFilter):
+    """Offers the types that events have, by their names."""
+
+    name: Callable[[str], str] = staticmethod(name_type)
+
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        for choice in super().choices(changelist):
+            value, space, count = str(choice["display"]).partition(" (")  # with facets
+            is_value = value in self.lookup_choices
+            yield choice | {"display": self.name(value) + space + count} if is_value else choice
+
+
+class VerbFilter(TypeFilter):
+    name = staticmethod(name_verb)
+
+
 def address_of_today(user: User) -> str:
     """Return the address of the list of the events that this user has made today."""
     address = reverse("admin:audit_event_changelist")
@@ -52,7 +70,13 @@ def address_of_today(user: User) -> str:
 @admin.register(Event)
 class EventAdmin(RuledAdmin):
     list_display = ["created_at", "show_who", "show_what", "subject_id", "show_via", "request_id"]
-    list_filter = [DayFilter, ("actor", AutocompleteSelectFilter), "via", "subject_type", "verb"]
+    list_filter = [
+        DayFilter,
+        ("actor", AutocompleteSelectFilter),
+        "via",
+        ("subject_type", TypeFilter),
+        ("verb", VerbFilter),
+    ]
     list_filter_submit = True
     list_select_related = USERS_OF_EVENT
     search_fields = ["request_id", "verb", "subject_type", "actor__handle"]
@@ -100,7 +124,7 @@ class EventAdmin(RuledAdmin):
 
     @display(description=_("event"), ordering="verb")
     def show_what(self, event: Event) -> str:
-        return f"{event.subject_type}.{event.verb}"
+        return f"{name_type(event.subject_type)} {name_verb(event.verb)}"
 
     @display(description=_("via"), ordering="via", label={"api": "info", "admin": "warning"})
     def show_via(self, event: Event) -> str:
@@ -109,7 +133,7 @@ class EventAdmin(RuledAdmin):
     @display(description=_("changes"))
     def show_changes(self, event: Any) -> str:
         entry: HistoryEntry = event.entry
-        return "; ".join(f"{c.field}: {c.before} → {c.after}" for c in entry.changes)
+        return "; ".join(f"{c.label}: {c.before} → {c.after}" for c in entry.changes)
 
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
@@ -120,5 +144,5 @@ class EventAdmin(RuledAdmin):
     def get_object(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         event: Any = super().get_object(request, *args, **kwargs)
         if event is not None:
-            (event.entry,) = read_history(get_actor(request), [event])
+            (event.entry,) = read_history(get_actor(request), [event], on_screen=True)
         return event

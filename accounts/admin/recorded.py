@@ -315,7 +315,7 @@ class RecordedAdmin(RuledAdmin):
         context = {
             **self.admin_site.each_context(request),
             "title": _("History: %(row)s") % {"row": row},
-            "entries": read_history(get_actor(request), list(page)),
+            "entries": read_history(get_actor(request), list(page), on_screen=True),
             "page": page,
             "shows_addresses": get_actor(request).is_staff,
             "opts": self.opts,

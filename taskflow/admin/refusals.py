@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.urls import reverse
@@ -18,6 +19,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
+from taskflow.admin.times import show_time
 from taskflow.http.errors import Problem
 
 MAX_REASONS = 20  # listed below the sentence of one refusal
@@ -27,6 +29,7 @@ TRY_AGAIN = _("Other people are changing the same things at this moment. Try it 
 TRY_LATER = _("The database is not available at this moment. Wait a little, then try it again.")
 FORCE = re.compile(r",? or (?:pass|send) force=true")
 NAME = re.compile(r"\b[a-z]+(?:_[a-z]+)+\b")  # of a column, or of a field of the API
+TIME = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)")
 QUOTATION = re.compile(r"(“[^”]*”)")
 LABELS: Mapping[str, Promise] = {
     "due_on": _("due day"),
@@ -118,14 +121,23 @@ def list_sentences(problem: Problem) -> list[str]:
 
 
 def write_in_words(detail: str) -> str:
-    """Return the detail of a problem without options of requests and names of columns.
+    """Return the detail of a problem without options of requests and names of columns, and with
+    times as screens show them: in the zone of the tenant.
 
     What people have written stands between quotation marks, and is not changed.
     """
     return "".join(
-        part if part.startswith("“") else NAME.sub(_label_of, FORCE.sub("", part))
+        part if part.startswith("“") else _write_part_in_words(part)
         for part in QUOTATION.split(detail)
     )
+
+
+def _write_part_in_words(text: str) -> str:
+    return TIME.sub(_show_time, NAME.sub(_label_of, FORCE.sub("", text)))
+
+
+def _show_time(time: re.Match[str]) -> str:
+    return show_time(datetime.fromisoformat(time[0]))
 
 
 def _label_of(name: re.Match[str]) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models
+from django.utils.translation import gettext
 
 from taskflow.audit.merge_patch import JsonPath, MergePatch, escape_pointer, get_at
 from taskflow.audit.models import Event
@@ -161,9 +162,10 @@ def _describe_conflicts(
 
 def _describe_event(event: Event, *, is_hidden: bool) -> str:
     if is_hidden:
-        return "Another user changed it."
-    author = str(event.actor) if event.actor else "The system"
-    return f"{author} changed it at {event.created_at:%Y-%m-%dT%H:%M:%SZ}."
+        return gettext("Another user changed it.")
+    author = str(event.actor) if event.actor else gettext("The system")
+    time = f"{event.created_at:%Y-%m-%dT%H:%M:%SZ}"
+    return gettext("%(author)s changed it at %(time)s.") % {"author": author, "time": time}
 
 
 def _name_in_api(row: models.Model, name: str) -> str:

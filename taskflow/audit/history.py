@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from django.db import models
+from django.utils.translation import gettext
 
+from taskflow.admin.refusals import write_in_words
 from taskflow.audit.actor import Actor
+from taskflow.audit.event_words import (
+    EMPTY,
+    action_of,
+    name_field,
+    name_verb,
+    predicate_of,
+    show_value,
+    show_value_on_screen,
+)
 from taskflow.audit.models import Event
-from taskflow.audit.resource_types import model_of_field, resource_types
-from taskflow.audit.verbs import sentence_of_verb
+from taskflow.audit.resource_types import model_of_field
 from taskflow.db.query import QueryCache
 from taskflow.db.statements import IdArray, IsInIds
 from taskflow.db.viewer import Viewer
@@ -21,18 +30,21 @@ from taskflow.http.errors import PreconditionFailed
 from taskflow.http.preconditions import parse_etag
 from taskflow.tenancy import with_tenant_parameter
 
-MAX_VALUE_LENGTH = 120  # characters; longer values are cut
 USERS_OF_EVENT = ["actor", "token_issued_by", "on_behalf_of"]  # whom describe_actor() names
-EMPTY = "–"  # shown for a value that is null or empty
 
 
 @dataclass
 class ShownChange:
     """A changed field, with its values as they are shown to people."""
 
-    field: str
+    field: str  # its name in words, in English
     before: str
     after: str
+
+    @property
+    def label(self) -> str:
+        """The name of the field in the language of the request."""
+        return name_field(self.field)
 
 
 @dataclass
@@ -44,20 +56,30 @@ class HistoryEntry:
     changes: list[ShownChange]
 
     @property
+    def verb(self) -> str:
+        """The verb as a word: “completed”."""
+        return name_verb(self.event.verb)
+
+    @property
     def sentence(self) -> str:
         """“Ada completed the task”, “Bob changed the priority from low to high”."""
-        suffix = " (undo)" if self.event.undoes else ""
+        suffix = " ({})".format(gettext("undo")) if self.event.undoes else ""
         return f"{self.author} {_predicate(self.event, self.changes)}{suffix}"
 
 
-def read_history(actor: Actor, events: Sequence[Event]) -> list[HistoryEntry]:
+def read_history(
+    actor: Actor, events: Sequence[Event], *, on_screen: bool = False
+) -> list[HistoryEntry]:
     """Return entries for the events, in their order. One query per model that the changes refer to.
 
-    A row that the actor cannot see is shown by its id instead of its name.
+    A row that the actor cannot see is shown by its id instead of its name. The values are those of
+    the JSON of the API, or with `on_screen` those of forms.
     """
     names = _load_names(actor, events)
     return [
-        HistoryEntry(event, describe_actor(event), _describe_changes(event, names))
+        HistoryEntry(
+            event, describe_actor(event), _describe_changes(event, names, on_screen=on_screen)
+        )
         for event in events
     ]
 
@@ -70,9 +92,9 @@ def describe_actor(event: Event) -> str:
     """
     parts = [name_actor(event)]
     if event.token_issued_by is not None:
-        parts.append(f"with a token from {event.token_issued_by}")
+        parts.append(gettext("with a token from %(user)s") % {"user": event.token_issued_by})
     if event.on_behalf_of is not None:
-        parts.append(f"on behalf of {event.on_behalf_of}")
+        parts.append(gettext("on behalf of %(user)s") % {"user": event.on_behalf_of})
     return " ".join(parts)
 
 
@@ -84,8 +106,8 @@ def name_actor(event: Event) -> str:
     if event.actor is not None:
         return str(event.actor)
     if event.operator_id:
-        return f"Operator {event.operator_id}"
-    return "Somebody" if event.address else "The system"
+        return gettext("Operator %(id)s") % {"id": event.operator_id}
+    return gettext("Somebody") if event.address else gettext("The system")
 
 
 @dataclass
@@ -110,73 +132,57 @@ def read_field_conflicts(actor: Actor, problem: PreconditionFailed) -> list[Fiel
         name = error["pointer"].removeprefix("#/").removesuffix("_id")
         theirs.changes[name] = [error.get("base"), error["theirs"]]  # a base can be hidden
         yours.changes[name] = [error["theirs"], error.get("yours", error.get("base"))]
-        details[name.replace("_", " ")] = error["detail"]
-    one, other = read_history(actor, [theirs, yours])
+        details[name.replace("_", " ")] = write_in_words(error["detail"])
+    one, other = read_history(actor, [theirs, yours], on_screen=True)
     return [
-        FieldConflict(a.field, a.before, a.after, b.after, details[a.field])
+        FieldConflict(a.label, a.before, a.after, b.after, details[a.field])
         for a, b in zip(one.changes, other.changes, strict=True)
     ]
 
 
-# The predicates for verbs that all resource types have. They name no field but the title.
-GENERAL_PREDICATES = {
-    "deleted": "moved the {label} to the trash",
-    "restored": "took the {label} out of the trash",
-    "purged": "deleted the {label} permanently",
-    "created": "created the {label} {title}",
-}
 LONG_TEXTS = {"description", "body", "links", "metadata"}
 
 
 def _predicate(event: Event, changes: list[ShownChange]) -> str:
-    resource_type = resource_types().get(event.subject_type)
-    label = resource_type.label if resource_type else event.subject_type
-    own = sentence_of_verb(event.subject_type, event.verb)
-    pattern = own or GENERAL_PREDICATES.get(event.verb)
-    if event.verb == "deleted" and "deleted_at" not in event.changes:
-        pattern = "deleted the {label}"
+    is_trashed = "deleted_at" in event.changes
+    pattern = predicate_of(event.subject_type, event.verb, is_trashed=is_trashed)
     if pattern is None:
         described = [_describe_change(change) for change in changes]
-        listed = " and ".join(filter(None, [", ".join(described[:-1]), *described[-1:]]))
-        return f"{event.verb} the {label}" + (f": {listed}" if listed else "")
+        listed = gettext(" and ").join(filter(None, [", ".join(described[:-1]), *described[-1:]]))
+        action = gettext(action_of(event.subject_type, event.verb))
+        return action + (f": {listed}" if listed else "")
     values = {c.field: c.before if c.after == EMPTY else c.after for c in changes}
     title = values.get("title") or values.get("name") or values.get("handle")
-    shown = values | {"label": label, "address": event.address or "an unknown address"}
-    placeholders = defaultdict(lambda: "a deleted user", shown)
+    shown = values | {"address": event.address or gettext("an unknown address")}
+    placeholders = defaultdict(lambda: gettext("a deleted user"), shown)
     placeholders["title"] = f"“{title}”" if title else ""
-    return pattern.format_map(placeholders).rstrip()
+    return gettext(pattern).format_map(placeholders).rstrip()
 
 
 def _describe_change(change: ShownChange) -> str:
     if change.field in LONG_TEXTS or "…" in (change.before, change.after):
-        return change.field
+        return change.label
+    values = {"field": change.label, "before": change.before, "after": change.after}
     if change.before == EMPTY:
-        return f"{change.field} to {change.after}"
-    return f"{change.field} from {change.before} to {change.after}"
+        return gettext("%(field)s to %(after)s") % values
+    return gettext("%(field)s from %(before)s to %(after)s") % values
 
 
 def _describe_changes(
-    event: Event, names: dict[type[models.Model], dict[int, str]]
+    event: Event, names: dict[type[models.Model], dict[int, str]], *, on_screen: bool
 ) -> list[ShownChange]:
     changes = []
-    for field, (before, after) in sorted(event.changes.items()):
+    for field, values in sorted(event.changes.items()):
         target = model_of_field(event.subject_type, field)
         labels = names.get(target, {}) if target else {}
-        name = field.replace("_", " ")
-        changes.append(ShownChange(name, _format(before, labels), _format(after, labels)))
+        before, after = (
+            show_value_on_screen(event.subject_type, field, value, labels)
+            if on_screen
+            else show_value(value, labels)
+            for value in values
+        )
+        changes.append(ShownChange(field.replace("_", " "), before, after))
     return changes
-
-
-def _format(value: object, names: dict[int, str]) -> str:
-    if value in (None, "", [], {}):
-        return EMPTY
-    if isinstance(value, list):
-        return ", ".join(_format(item, names) for item in value)
-    if isinstance(value, dict):
-        text = json.dumps(value, ensure_ascii=False)
-    else:
-        text = names.get(value, str(value)) if isinstance(value, int) else str(value)
-    return text if len(text) <= MAX_VALUE_LENGTH else text[: MAX_VALUE_LENGTH - 1] + "…"
 
 
 def _load_names(actor: Actor, events: Sequence[Event]) -> dict[type[models.Model], dict[int, str]]:

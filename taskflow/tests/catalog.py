@@ -19,9 +19,11 @@ from typing import NamedTuple
 import django
 import unfold
 from django.contrib import admin
+from django.urls import get_resolver
 from django.utils.translation.template import templatize
 
 from taskflow.admin.names import find_names
+from taskflow.audit.event_words import list_texts
 
 ROOT = Path(__file__).parents[2]
 CATALOG = ROOT / "taskflow" / "locale" / "de" / "LC_MESSAGES" / "django.po"
@@ -63,12 +65,15 @@ Catalog = dict[Text, tuple[str, ...]]  # one translation, or those of singular a
 
 
 def find_texts() -> set[Text]:
-    """Return the texts of TaskFlow that are marked for translation, with the names of models.
+    """Return the texts of TaskFlow that are marked for translation, with the names of models
+    and the sentences of events.
 
     A text that is marked with a plural and without is one entry of a catalog.
     """
     texts = {text for app in APPS for text in texts_below(app)}
     texts |= {Text(str(getattr(named, name))) for named, name in find_names(admin.site)}
+    get_resolver().url_patterns  # noqa: B018 - loads all modules that describe events
+    texts |= {Text(text) for text in list_texts()}
     with_plural = {text.one for text in texts if text.many}
     return {text for text in texts if text.many or text.one not in with_plural}
 

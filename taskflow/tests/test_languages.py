@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import re
+from datetime import date
 from html import unescape
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.test import Client
-from django.utils import translation
+from django.utils import timezone, translation
 
 from accounts.actions.mails import build_invitation_mail, build_password_reset_mail
+from taskflow.admin.refusals import write_in_words
+from taskflow.audit.actor import Actor
+from taskflow.audit.event_words import show_value_on_screen
+from taskflow.audit.history import USERS_OF_EVENT, read_history
+from taskflow.audit.models import Event
+from taskflow.tenancy import inside
 from taskflow.tests.catalog import (
     CATALOG,
     ROOT,
@@ -19,6 +27,8 @@ from taskflow.tests.catalog import (
     read_catalog,
     write_catalog,
 )
+from tasks.admin.where import describe_where
+from tasks.changes.tasks import complete_task, delete_task, update_task
 
 pytestmark = pytest.mark.one_database
 
@@ -27,7 +37,8 @@ PLACEHOLDER = re.compile(r"%\(\w+\)[a-z]|%[a-z%]|\{\w*\}")
 PAGES = (
     "/admin/", "/admin/tasks/task/", "/admin/tasks/task/add/", "/admin/tasks/task/board/", "/admin/tasks/task/calendar/",
     "/admin/tasks/project/", "/admin/tasks/page/", "/admin/trash/", "/admin/tasks/claim/", "/admin/tasks/view/",
-    "/admin/accounts/user/", "/admin/accounts/apitoken/", "/admin/inbox/", "/admin/usage/", "/admin/account/",
+    "/admin/accounts/user/", "/admin/accounts/apitoken/", "/admin/inbox/", "/admin/usage/", "/admin/account/", "/admin/audit/event/",
+    "/admin/tasks/task/?where=assignee%3Dme%26priority%3Dhigh%26overdue%3Dtrue",
 )  # fmt: skip
 
 
@@ -96,12 +107,13 @@ def test_german_has_its_plural_forms():
     ]
 
 
-@pytest.mark.sampled(15)
+@pytest.mark.sampled(17)
 @pytest.mark.parametrize("page", PAGES)
 def test_page_shows_no_english_text_that_has_a_translation(browser, catalog, page):
     english = {
         text.one for text, forms in catalog.items() if forms[0].casefold() != text.one.casefold()
     } - {form for forms in catalog.values() for form in forms}
+    english -= {"Admin"}  # also the channel of events, which has this name in German too
 
     response = browser.get(page, **GERMAN)
 
@@ -194,3 +206,58 @@ def test_buttons_say_what_they_do_in_the_order_of_german_words(browser, fixtures
     assert "Aufgabe löschen" in change_page
     assert not any("Löschen Aufgabe" in text for text in change_page)
     assert comments.count("Kommentar hinzufügen") == 2  # the label of the field, and the button
+
+
+def history_of(actor: Actor, *, on_screen: bool) -> list[str]:
+    with inside(actor.tenant):
+        events = Event.objects.filter(subject_type="task").select_related(*USERS_OF_EVENT)
+        entries = read_history(actor, list(events.order_by("id")), on_screen=on_screen)
+        return [entry.sentence for entry in entries]
+
+
+def test_events_are_sentences_in_the_language_of_the_page(fixtures):
+    ada = fixtures.ada
+    with inside(fixtures.acme):
+        update_task(ada, fixtures.task, priority="high", due_on=date(2026, 1, 31))
+        complete_task(ada, fixtures.task)
+        delete_task(ada, fixtures.task)
+
+    with translation.override("de"):
+        german = history_of(ada, on_screen=True)
+
+    assert german[-3:] == [
+        "Ada (@ada) hat die Aufgabe geändert: „fällig am“ auf 31.01.2026 und"
+        " „Priorität“ von Mittel auf Hoch",
+        "Ada (@ada) hat die Aufgabe abgeschlossen",
+        "Ada (@ada) hat die Aufgabe in den Papierkorb gelegt",
+    ]
+    assert history_of(ada, on_screen=True)[-3].endswith(
+        "changed the task: due on to 2026-01-31 and priority from Medium to High"
+    )
+    assert history_of(ada, on_screen=False)[-3].endswith(
+        "changed the task: due on to 2026-01-31 and priority from medium to high"
+    )
+
+
+def test_screens_show_recorded_times_in_the_zone_of_the_tenant():
+    shown = ("task", "due_date", "2026-12-01T13:30:00+00:00", {})
+
+    with timezone.override(ZoneInfo("Europe/Berlin")):
+        assert show_value_on_screen(*shown) == "2026-12-01 14:30 CET"
+        assert write_in_words("Ada changed it at 2026-12-01T13:30:00Z.") == (
+            "Ada changed it at 2026-12-01 14:30 CET."
+        )
+        with translation.override("de"):
+            assert show_value_on_screen(*shown) == "01.12.2026 14:30 CET"
+
+
+def test_filters_of_a_list_are_in_german(fixtures):
+    with translation.override("de"):
+        described = describe_where("assignee=me&priority_not=high&tag=high&completed_after=7d")
+
+    assert [(f.label, f.values) for f in described] == [
+        ("zugewiesen an", "ich"),
+        ("nicht: Priorität", "hoch"),
+        ("Schlagwort", "high"),
+        ("abgeschlossen nach", "7d"),
+    ]

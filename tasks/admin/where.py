@@ -43,6 +43,14 @@ LABELS = {  # of the filters whose names are not their words
     "blocked_by_none": _("without a blocker"),
     "external_ref_none": _("without an external id"),
     "updated_since": _("changed since"),
+    "updated_after": _("changed after"),
+    "updated_before": _("changed before"),
+    "created_after": _("created after"),
+    "created_before": _("created before"),
+    "completed_after": _("completed after"),
+    "completed_before": _("completed before"),
+    "overdue": _("overdue"),
+    "project_status": _("status of the project"),
 }
 CHOICE_FILTERS = ("status", "outcome", "priority")  # of the panel, named as those of GET /tasks
 WORDS = {
@@ -51,7 +59,15 @@ WORDS = {
     "none": _("nobody"),
     "todo": _("to do"),
     "in_progress": _("in progress"),
+    "done": _("done"),
+    "completed": _("completed"),
+    "cancelled": _("cancelled"),
+    "low": _("low"),
+    "medium": _("medium"),
+    "high": _("high"),
+    "me": _("me"),
 }
+TYPED_TEXTS = ("q", "tag", "external_ref", "metadata")  # filters whose values are no such words
 
 
 class WhereFilter(TextFilter):
@@ -117,10 +133,11 @@ class DescribedFilter(NamedTuple):
 def describe_where(where: str) -> list[DescribedFilter]:
     """Return the filters of a query string in words, in their order."""
     query = QueryDict(where)
-    return [
-        DescribedFilter(_label_of(name), _join(values), list_address_of(_without(query, name)))
-        for name, values in query.lists()
-    ]
+    filters = []
+    for name, values in query.lists():
+        address = list_address_of(_without(query, name))
+        filters.append(DescribedFilter(_label_of(name), _join(name, values), address))
+    return filters
 
 
 def _without(query: QueryDict, name: str) -> str:
@@ -129,8 +146,9 @@ def _without(query: QueryDict, name: str) -> str:
     return rest.urlencode()
 
 
-def _join(values: list[Any]) -> str:
-    texts = [str(WORDS.get(str(value), value)) for value in values]
+def _join(name: str, values: list[Any]) -> str:
+    words = {} if name.startswith(TYPED_TEXTS) and not name.endswith("_none") else WORDS
+    texts = [str(words.get(str(value), value)) for value in values]
     return gettext(" or ").join(texts)
 
 
@@ -138,5 +156,6 @@ def _label_of(name: str) -> str:
     """Return the name of a filter as words: `status_not` is “status is not”."""
     if name in LABELS:
         return str(LABELS[name])
-    words = name.removesuffix(EXCLUSION_SUFFIX).replace("_", " ").replace(".", " ")
+    base = name.removesuffix(EXCLUSION_SUFFIX)
+    words = str(LABELS[base]) if base in LABELS else gettext(base.replace("_", " "))
     return gettext("%s is not") % words if name.endswith(EXCLUSION_SUFFIX) else words

@@ -85,7 +85,7 @@ def test_preview_shows_what_changes_and_changes_nothing(fixtures, browser, tasks
 
     text = r.content.decode()
     assert "3 tasks would change." in text
-    assert "priority: high → low" in text
+    assert "priority: High → Low" in text
     assert "Hot" in text
     assert {task.priority for task in stored(fixtures, tasks)} == {"high"}
 

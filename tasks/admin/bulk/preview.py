@@ -10,6 +10,7 @@ from taskflow.audit.actor import Actor
 from taskflow.audit.history import HistoryEntry, ShownChange
 from tasks.admin.bulk.edit import BulkEdit
 from tasks.admin.bulk.running import MAX_SHOWN, Outcome, try_changes
+from tasks.models import Outcome as TaskOutcome
 from tasks.models import Task
 from tasks.queries.trash import count_to_delete
 
@@ -80,7 +81,8 @@ def _build_lines(entries: list[HistoryEntry], by_id: dict[int, Task]) -> list[Ch
 
 def _is_derived(change: ShownChange) -> bool:
     """Return whether the change follows from another one that is shown."""
-    return change.field in DERIVED or (change.field, change.after) == ("outcome", "completed")
+    completed = ("outcome", TaskOutcome.COMPLETED.label)
+    return change.field in DERIVED or (change.field, change.after) == completed
 
 
 def _name(task: Task | None) -> str:

@@ -67,7 +67,7 @@ def try_changes(
     """
     with transaction.atomic():
         outcome = make_changes(actor, ids, edit, skips_refused=True)
-        entries = read_history(actor, outcome.task_events[:MAX_SHOWN])
+        entries = read_history(actor, outcome.task_events[:MAX_SHOWN], on_screen=True)
         transaction.set_rollback(True)
     return outcome, entries
 

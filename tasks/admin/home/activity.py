@@ -85,7 +85,7 @@ def load_feed(actor: Actor) -> list[FeedEntry]:
     """
     newest = Event.objects.aggregate(newest=Max("pk"))["newest"] or 0
     rows = _feed_query.fetch_objects((), actor.viewer, newest - EVENT_WINDOW)
-    entries = read_history(actor, rows)
+    entries = read_history(actor, rows, on_screen=True)
     keys = [(entry.event.subject_type, entry.event.subject_id) for entry in entries]
     subjects = find_subjects(actor, keys)
     return [FeedEntry(e, subjects.get(key)) for e, key in zip(entries, keys, strict=True)]
