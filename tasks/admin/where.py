@@ -104,17 +104,32 @@ def read_where(actor: Actor, where: str) -> FilterValues:
 def add_panel_filters(actor: Actor, where: str, query: QueryDict) -> str:
     """Return `where` with the filters that the panel of the list has set in its address.
 
-    So they can be stored in a view, and the board and the calendar show the same tasks. A row that
-    the user cannot see is left out. One query each for a project and an assignee.
+    So they can be stored in a view, and the board and the calendar show the same tasks. Where both
+    have a filter of the same name, both apply, as in the list. A row that the user cannot see is
+    left out. One query each for a project and an assignee.
     """
-    filters: dict[str, str] = {
-        name: value for name in CHOICE_FILTERS if (value := query.get(f"{name}__exact"))
-    }
+    for name in CHOICE_FILTERS:
+        if value := query.get(f"{name}__exact"):
+            where = _apply_both(where, name, [value])
     if project := _find_chosen(Project.objects.visible_to(actor.viewer), query, "project"):
-        filters["project"] = project.key
+        where = _apply_both(where, "project", [project.key, str(project.pk)])
     if user := _find_chosen(User.objects.visible_to(actor.viewer), query, "assignee"):
-        filters["assignee"] = f"@{user.handle}"
-    return narrow_where(where, filters) if filters else where
+        names = [f"@{user.handle}", str(user.pk), *(["me"] if user.pk == actor.user.pk else [])]
+        where = _apply_both(where, "assignee", names)
+    return where
+
+
+def _apply_both(where: str, name: str, value_names: list[str]) -> str:
+    """Return `where` narrowed by a filter with one value, which GET /tasks takes by any of its
+    names.
+
+    If `where` has this filter without the value, no task matches both: its values are excluded too.
+    """
+    values = QueryDict(where).getlist(name)
+    known = {value.casefold() for value in value_names}
+    if values and known.isdisjoint(value.casefold() for value in values):
+        return narrow_where(where, {name + EXCLUSION_SUFFIX: values})
+    return narrow_where(where, {name: value_names[0]})
 
 
 def _find_chosen(rows: models.QuerySet[M], query: QueryDict, name: str) -> M | None:

@@ -6,6 +6,7 @@ from datetime import timedelta
 from urllib.parse import urlencode
 
 import pytest
+from django.http import QueryDict
 from django.utils import timezone
 
 from conftest import sign_in_browser
@@ -14,6 +15,7 @@ from taskflow.tenancy import inside
 from tasks.actions.projects import create_project, delete_project
 from tasks.admin.addresses import list_address, list_address_of, write_where
 from tasks.admin.tabs import layout_address
+from tasks.admin.where import add_panel_filters
 from tasks.changes.tasks import complete_task, create_task, delete_task
 from tasks.models import Task
 from tasks.models.views import Layout
@@ -201,3 +203,33 @@ def test_number_of_all_tasks_is_that_of_the_visible_ones(fixtures, client):
             changelist = client.get(f"/admin/tasks/task/{query}").context["cl"]
             assert changelist.result_count == len(changelist.result_list)
             assert changelist.result_count == count or "status" in query
+
+
+@pytest.mark.parametrize(
+    ("where", "panel"),
+    [
+        ("status=todo", "status__exact=todo"),
+        ("status=todo&status=done", "status__exact=done"),
+        ("status=todo", "status__exact=done"),
+        ("assignee=me", "assignee__id__exact={boss}"),
+        ("assignee=me", "assignee__id__exact={ada}"),
+        ("assignee=none", "assignee__id__exact={ada}"),
+        ("project=apo", "project__id__exact={apollo}"),
+        ("project=OTH", "project__id__exact={apollo}"),
+        ("tag=bug", "priority__exact=high"),
+    ],
+)
+def test_filters_of_the_panel_and_of_the_address_both_apply_to_a_view(board, browser, where, panel):
+    """The list shows the tasks that match both, and a view that is saved from it has the same."""
+    rows = {
+        "boss": board.boss.user.pk,
+        "ada": board.ada.user.pk,
+        "apollo": board.apollo.pk,
+    }
+    listed = titles_of(browser.get(f"{list_address_of(where)}&{panel.format(**rows)}"))
+
+    with inside(board.acme):
+        query = QueryDict(panel.format(**rows))
+        both = add_panel_filters(board.boss, where, query)
+
+    assert sorted(titles_of(browser.get(list_address_of(both)))) == sorted(listed)
