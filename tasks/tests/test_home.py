@@ -16,7 +16,8 @@ from conftest import sign_in_browser
 from taskflow.tenancy import inside
 from tasks.actions.comments import create_comment
 from tasks.actions.projects import create_project
-from tasks.admin.home import sections
+from tasks.admin.home import activity, sections
+from tasks.admin.home import page as home_page
 from tasks.changes.tasks import complete_task, create_task
 from tasks.models import Claim
 from tasks.models.notifications import Notification, NotificationKind
@@ -172,6 +173,20 @@ def test_long_lists_are_counted_up_to_a_limit(work, monkeypatch):
 
     (nobodys,) = [s for s in page["sections"] if s.name == "nobody"]
     assert (nobodys.shown_count, len(nobodys.tasks)) == ("6+", 5)
+
+
+def test_limits_of_the_claims_and_of_the_feed_are_said(work, monkeypatch):
+    browser = open_browser(work.bob)
+    page = browser.get(HOME).content.decode()
+    assert "are looked through here" not in page
+
+    monkeypatch.setattr(activity, "MAX_CLAIMS", 1)
+    monkeypatch.setattr(home_page, "MAX_CLAIMS", 1)
+    monkeypatch.setattr(activity, "EVENT_WINDOW", 3)
+    page = browser.get(HOME).content.decode()
+
+    assert "Only the newest 1 claims of the tenant are looked through here." in page
+    assert "Only the newest events of the tenant are looked through here." in page
 
 
 def test_statements_do_not_depend_on_the_number_of_rows(work):

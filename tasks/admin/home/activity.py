@@ -37,14 +37,16 @@ class FeedEntry:
     subject: Subject | None  # None for what is gone or invisible
 
 
-def load_claims(actor: Actor) -> tuple[list[Claim], str]:
-    """Return the claims that hold their tasks now, newest first, and the list of all. Two queries.
+def load_claims(actor: Actor) -> tuple[list[Claim], str, bool]:
+    """Return the claims that hold their tasks now, newest first, the list of all, and whether the
+    tenant has more claims than were looked through. Two queries.
 
     The ids are chosen first: SQLite would otherwise begin with all tasks of the actor's projects.
     """
-    ids = IdArray(tuple(pk for (pk,) in _open_claims_query.fetch(())))
+    ids = [pk for (pk,) in _open_claims_query.fetch(())]
     address = reverse("admin:tasks_claim_changelist") + f"?{CLAIMS_AT_WORK}=1"
-    return _claims_query.fetch_objects((), actor.viewer, ids), address
+    claims = _claims_query.fetch_objects((), actor.viewer, IdArray(tuple(ids)))
+    return claims, address, len(ids) == MAX_CLAIMS
 
 
 @with_tenant_parameter

@@ -9,7 +9,14 @@ from django.utils.translation import gettext as _
 from accounts.admin.recorded import get_actor
 from accounts.models import User, UserKind
 from taskflow.audit.actor import Actor
-from tasks.admin.home.activity import SHOWN_CLAIMS, load_claims, load_feed, load_mentions
+from tasks.admin.home.activity import (
+    MAX_CLAIMS,
+    SHOWN_CLAIMS,
+    SHOWN_EVENTS,
+    load_claims,
+    load_feed,
+    load_mentions,
+)
 from tasks.admin.home.sections import load_my_projects, load_sections
 from tasks.admin.start_here import list_first_steps
 from tasks.models import Project
@@ -19,7 +26,8 @@ def build_home(request: HttpRequest, context: dict[str, object]) -> dict[str, ob
     """Return the context of the template. The number of queries does not depend on the rows."""
     actor = get_actor(request)
     projects = load_my_projects(actor)
-    claims, claims_address = load_claims(actor)
+    claims, claims_address, is_cut = load_claims(actor)
+    feed = load_feed(actor)
     return context | {
         "title": _("My work"),
         "first_steps": [] if projects else list_first_steps(actor),
@@ -29,7 +37,10 @@ def build_home(request: HttpRequest, context: dict[str, object]) -> dict[str, ob
         "claims": claims[:SHOWN_CLAIMS],
         "has_more_claims": len(claims) > SHOWN_CLAIMS,
         "claims_address": claims_address,
-        "feed": load_feed(actor),
+        # Older claims, and events, that the user can see may be left out.
+        "max_claims": MAX_CLAIMS if is_cut and len(claims) <= SHOWN_CLAIMS else None,
+        "feed": feed,
+        "is_feed_short": len(feed) < SHOWN_EVENTS,
         "cards": count_people(actor) if actor.is_staff else [],
     }
 
