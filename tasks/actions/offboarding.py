@@ -36,6 +36,7 @@ class Offboarding:
     projects_handed_over: list[int] = field(default_factory=list)
     pages_handed_over: int = 0
     views_handed_over: int = 0
+    views_deleted: int = 0
     memberships_ended: int = 0
     agents_handed_over: int = 0
     agents_deactivated: int = 0
@@ -48,7 +49,8 @@ def offboard_user(actor: Actor, user: User, new_owner: User | None = None) -> Of
     owner cannot see is unassigned, and such a page goes to the owner of its project. Without
     `new_owner`, each project and its pages go to another owner of the project, open tasks are
     unassigned, and the user's agents are offboarded too. Shared views stay as they are then, and
-    administrators can change them. Done tasks and events stay as they are. Projects and pages in
+    administrators can change them. Views that are not shared are deleted, since nobody else sees
+    them. Done tasks and events stay as they are. Projects and pages in
     the trash are handed over as well; a project there that has no other owner keeps its owner
     until it is restored. A constant number of statements. Offboarding a user twice changes nothing.
     Raises Conflict for the last administrator, and for projects that have no other owner.
@@ -72,6 +74,7 @@ def offboard_user(actor: Actor, user: User, new_owner: User | None = None) -> Of
     if new_owner:
         shared = View.objects.filter(owner=user, is_shared=True)
         result.views_handed_over = change_all(actor, shared, "handed_over", owner=new_owner)
+    result.views_deleted = remove_all(actor, _select_private_views(leaving))
     ended = ProjectMember.objects.filter(user__in=leaving)
     result.memberships_ended = remove_all(actor, ended, "left")
     result.tokens_revoked = offboard_users(actor, leaving)
@@ -92,7 +95,7 @@ def count_offboarding(actor: Actor, user: User) -> dict[str, int]:
         "pages": _select_pages([user]).count(),
         "tasks": _select_open_tasks([user]).count(),
         "shared_views": View.objects.filter(owner=user, is_shared=True).count(),
-        "other_views": View.objects.filter(owner=user, is_shared=False).count(),
+        "private_views": _select_private_views([user]).count(),
         "agents": _select_agents(user).count(),
         "memberships": ProjectMember.objects.filter(user=user).count(),
         "tokens": ApiToken.objects.filter(user=user).live(timezone.now()).count(),
@@ -107,6 +110,12 @@ def _select_pages(users: Sequence[User]) -> QuerySet[Page]:
 def _select_open_tasks(users: Sequence[User]) -> QuerySet[Task]:
     """Return the tasks of the users that are not done, those in the trash too."""
     return Task.everything.filter(assignee__in=users).exclude(status=Status.DONE)
+
+
+def _select_private_views(users: Sequence[User]) -> QuerySet[View]:
+    """Return the views of the users that nobody else sees."""
+    views: QuerySet[View] = View.objects.filter(owner__in=users, is_shared=False)
+    return views
 
 
 def _select_agents(user: User) -> QuerySet[User]:

@@ -115,7 +115,7 @@ def _name_counts(counts: dict[str, int]) -> list[tuple[str, int]]:
         "tasks": gettext("Open tasks"),
         "pages": gettext("Pages, with those in the trash"),
         "shared_views": gettext("Shared views"),
-        "other_views": gettext("Views that nobody else sees"),
+        "private_views": gettext("Views that nobody else sees, which are deleted"),
         "agents": gettext("Active agents"),
         "memberships": gettext("Memberships of projects"),
         "tokens": gettext("Tokens"),
@@ -127,14 +127,15 @@ def _describe(result: Offboarding) -> str:
     """Return the message that is displayed after offboarding."""
     return gettext(
         "%(user)s is offboarded: %(projects)d projects, %(tasks)d tasks, %(pages)d pages and"
-        " %(views)d shared views handed over, %(unassigned)d tasks unassigned, %(tokens)d tokens"
-        " revoked."
+        " %(views)d shared views handed over, %(unassigned)d tasks unassigned, %(deleted)d views"
+        " that nobody else saw deleted, %(tokens)d tokens revoked."
     ) % {
         "user": result.user,
         "projects": len(result.projects_handed_over),
         "tasks": result.tasks_handed_over,
         "pages": result.pages_handed_over,
         "views": result.views_handed_over,
+        "deleted": result.views_deleted,
         "unassigned": result.tasks_unassigned,
         "tokens": result.tokens_revoked,
     }

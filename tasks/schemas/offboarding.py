@@ -33,6 +33,7 @@ class OffboardingResponse(Out):
     )
     pages_handed_over: int = Field(description="Pages that have a new owner.")
     views_handed_over: int = Field(description="Shared views that have a new owner.")
+    views_deleted: int = Field(description="Views of the user that were not shared.")
     memberships_ended: int = Field(description="Projects of which the user is no longer a member.")
     agents_handed_over: int = Field(description="Agents with a new responsible user.")
     agents_deactivated: int = Field(description="Agents of the user that were offboarded too.")

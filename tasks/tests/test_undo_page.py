@@ -91,7 +91,7 @@ def test_offboarding_page_shows_the_numbers_before(rows, client):
         ("Open tasks", 1),
         ("Pages, with those in the trash", 0),
         ("Shared views", 0),
-        ("Views that nobody else sees", 0),
+        ("Views that nobody else sees, which are deleted", 0),
         ("Active agents", 0),
         ("Memberships of projects", 2),
         ("Tokens", 0),
