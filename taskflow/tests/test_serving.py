@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -104,12 +105,15 @@ def test_server_finds_code_through_the_link_that_names_it(monkeypatch, tmp_path)
 
 def test_serving_without_migrating_refuses_a_database_that_lacks_migrations(db, monkeypatch):
     monkeypatch.setattr(serve, "find_unapplied_migrations", lambda: ["migration x is not applied"])
+    monkeypatch.setattr(sys, "argv", ["manage.py", "serve"])
+    monkeypatch.setattr(sys, "executable", "/usr/bin/python3")
 
     with pytest.raises(CommandError) as raised:
         call_command("serve", "--no-migrate", "--port", str(free_port()))
 
     assert str(raised.value) == (
-        "The database is not up to date (migration x is not applied). Run: python manage.py migrate"
+        "The database is not up to date (migration x is not applied)."
+        " Run: /usr/bin/python3 manage.py migrate"
     )
 
 
@@ -195,12 +199,29 @@ def test_greeting_without_a_tenant_says_how_to_create_one(db, monkeypatch, subdo
     assert ("manage.py create_tenant" in greeting) == ("initech" not in subdomains)
 
 
-def test_greeting_names_the_program_of_an_installed_package(db, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["/opt/taskflow/bin/taskflow", "serve"])
+@pytest.mark.parametrize(
+    ("executable", "program", "in_path", "typed"),
+    [
+        ("{here}/.venv/bin/python", "manage.py", False, ".venv/bin/python manage.py"),
+        ("/usr/bin/python3", "manage.py", False, "/usr/bin/python3 manage.py"),
+        ("/v/bin/python", "/a b/manage.py", False, "/v/bin/python '/a b/manage.py'"),
+        ("/v/bin/python", "{here}/bin/taskflow", True, "taskflow"),
+        ("/v/bin/python", "/opt/bin/taskflow", False, "/opt/bin/taskflow"),
+        ("/v/bin/python", "/x/command_line.py", False, "/v/bin/python -m taskflow.command_line"),
+    ],
+)
+def test_greeting_names_a_command_that_works_as_typed(
+    db, monkeypatch, tmp_path, executable, program, in_path, typed
+):
+    program = program.format(here=tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "executable", executable.format(here=tmp_path))
+    monkeypatch.setattr(sys, "argv", [program, "serve"])
+    monkeypatch.setattr(shutil, "which", lambda name: program if in_path else None)
 
     greeting = serve.build_greeting("http://127.0.0.1:8001", 8001)
 
-    assert "Create one: taskflow create_tenant" in greeting
+    assert greeting.endswith(f"Create one: {typed} create_tenant")
 
 
 def test_data_is_beside_the_code_of_a_checkout_and_in_the_home_directory_of_others(

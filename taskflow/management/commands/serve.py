@@ -18,6 +18,7 @@ from accounts.models import PLATFORM, Tenant
 from taskflow.database_version import find_incompatibility
 from taskflow.db.description import describe_database
 from taskflow.http.health import find_unapplied_migrations
+from taskflow.program import name_program
 from taskflow.tracing_agent import find_agent
 from tasks.seeding.companies import DEMO_TENANT
 from tasks.seeding.demo import demo_token, is_demo_seeded
@@ -88,7 +89,7 @@ def refuse_missing_migrations() -> None:
         raise CommandError(sentence)
     if missing := find_unapplied_migrations():
         raise CommandError(
-            f"The database is not up to date ({missing[0]}). Run: python manage.py migrate"
+            f"The database is not up to date ({missing[0]}). Run: {name_program()} migrate"
         )
 
 
@@ -163,11 +164,6 @@ def serve(host: str, port: int, workers: int, greeting: str, *, migrates: bool) 
     arguments += ["--greeting", str(write_to_pipe(greeting))]
     arguments += [] if migrates else ["--no-migrate"]
     os.execve(sys.executable, [sys.executable, *arguments], environment)  # noqa: S606 - no shell
-
-
-def name_program() -> str:
-    """Return what a person types before the name of a command."""
-    return "python manage.py" if Path(sys.argv[0]).name == "manage.py" else "taskflow"
 
 
 def find_code() -> Path:
