@@ -61,7 +61,7 @@ class VerbFilter(TypeFilter):
     name = staticmethod(name_verb)
 
 
-def address_of_today(user: User) -> str:
+def address_of_todays_events(user: User) -> str:
     """Return the address of the list of the events that this user has made today."""
     address = reverse("admin:audit_event_changelist")
     return f"{address}?actor__id__exact={user.pk}&day=today"

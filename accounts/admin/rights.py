@@ -40,13 +40,13 @@ def is_permitted(
     known = cast(ActorRequest, request).permissions
     key = (kind, type(owner), row.pk if row else None)
     if key not in known:
-        known[key] = find_refusal(check)
+        known[key] = find_missing_right(check)
     if known[key] is not None:
         cast(ActorRequest, request).missing_permission = known[key]
     return known[key] is None
 
 
-def find_refusal(check: Check) -> Forbidden | None:
+def find_missing_right(check: Check) -> Forbidden | None:
     """Return the problem with which a rule refuses something, or None if it is permitted."""
     try:
         check()

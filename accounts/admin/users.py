@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.actions import sessions as session_actions
 from accounts.actions import users as user_actions
-from accounts.admin.events import address_of_today
+from accounts.admin.events import address_of_todays_events
 from accounts.admin.fields import FormValues
 from accounts.admin.forms import RecordedForm
 from accounts.admin.recorded import RecordedAdmin, get_actor
@@ -129,7 +129,7 @@ class UserAdmin(RecordedAdmin):
     def show_today(self, user: User) -> str:
         return format_html(
             '<a class="text-primary-600 dark:text-primary-500" href="{}" aria-label="{}">{}</a>',
-            address_of_today(user),
+            address_of_todays_events(user),
             _("Today: what %s has done") % user,
             _("Today"),
         )

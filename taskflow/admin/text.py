@@ -44,12 +44,12 @@ class AdminTextMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: Request) -> HttpResponse:
-        if request.path.startswith(ADMIN_PREFIX) and (refusal := find_refusal(request)):
+        if request.path.startswith(ADMIN_PREFIX) and (refusal := describe_bad_text(request)):
             return HttpResponse(refusal, status=400, content_type="text/plain; charset=utf-8")
         return self.get_response(request)
 
 
-def find_refusal(request: Request) -> str | None:
+def describe_bad_text(request: Request) -> str | None:
     """Return the sentence with which the texts of the request are refused, or None."""
     if not all(map(is_storable, sent_texts(request))):
         return REFUSAL

@@ -250,7 +250,8 @@ def _write_without_unused_tags(
 
     The tags are created before the operations are checked. If some are not used, everything is
     taken back, and the operations that were not refused are carried out again. The entries are
-    built anew for that, since the planner sets the new values on their tasks.
+    built anew for that, since the planner sets the new values on their tasks. Each time, at least
+    one more operation is refused: it is done at most as many times as there are operations.
     """
     while True:
         written = [entry for entry in entries if not entry.problem]

@@ -22,10 +22,10 @@ from taskflow.audit.recorder import (
 from taskflow.audit.values import FieldValues
 from taskflow.http.errors import NotFound, Problem
 from tasks.changes.base import LINK_FIELDS, ForcedChange, TaskChange
+from tasks.changes.claimed_by_others import TasksClaimedByOthers
 from tasks.changes.complete import CompleteTask
 from tasks.changes.context import Context
 from tasks.changes.delete import DeleteTask
-from tasks.changes.held import HeldTasks
 from tasks.changes.parts import find_all_problems
 from tasks.changes.reopen import ReopenTask
 from tasks.changes.restore import RestoreTask
@@ -105,7 +105,9 @@ class _Planner:
         self._load_before_locking()
         self.stored = self.context.stored = self._lock()
         # None are skipped if one refused change refuses all: then the recorder names all of them.
-        self.held = HeldTasks(actor, self.rows.values() if skips_held else ())
+        self.claimed_by_others = TasksClaimedByOthers(
+            actor, self.rows.values() if skips_held else ()
+        )
         self._load_after_locking()
 
     # ---- locking and loading ----
@@ -197,7 +199,7 @@ class _Planner:
             for change in completing
             if isinstance(change, CompleteTask)
             and self.context.can_write(change.task.project)
-            and change.task not in self.held
+            and change.task not in self.claimed_by_others
         }
         while refused := {pk for pk in done - forced if self._has_unfinished_work(pk, done)}:
             done -= refused
@@ -222,8 +224,8 @@ class _Planner:
         views = [guard_row(task, columns) for task in rows]
         for task, view in zip(rows, views, strict=True):
             change.check(view, context)
-            if task in self.held:
-                self.held.check(task, change.apply(view, context))
+            if task in self.claimed_by_others:
+                self.claimed_by_others.check(task, change.apply(view, context))
         for task, view in zip(rows, views, strict=True):
             self._plan_values(change, task, view)
 

@@ -17,7 +17,7 @@ from tasks.models.claim_checks import build_claimed
 from tasks.models.claims import Claim, lock_claims
 
 
-class HeldTasks:
+class TasksClaimedByOthers:
     """The locked tasks that an agent may not change: those with an open claim that the request
     does not name.
 
@@ -41,7 +41,7 @@ class HeldTasks:
         return task.pk in self._tasks
 
     def check(self, task: Task, values: FieldValues) -> None:
-        """Raise Conflict if one of the new values of a held task differs from the stored one."""
+        """Raise Conflict if one of the new values of such a task differs from the stored one."""
         if any(self._differs(task, name, v) for name, v in values.items()):
             raise build_claimed([(task, self._claims[task.pk])])
 
