@@ -81,7 +81,7 @@ def _build_lines(entries: list[HistoryEntry], by_id: dict[int, Task]) -> list[Ch
 
 def _is_derived(change: ShownChange) -> bool:
     """Return whether the change follows from another one that is shown."""
-    completed = ("outcome", TaskOutcome.COMPLETED.label)
+    completed = ("outcome", str(TaskOutcome.COMPLETED.label))
     return change.field in DERIVED or (change.field, change.after) == completed
 
 
