@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from django.db.models import Q
+from django.utils.translation import gettext
 
 from accounts.models import ApiToken, User, UserKind
 from taskflow.audit.actor import Actor, TokenScope
@@ -22,7 +23,7 @@ from taskflow.http.references import build_unknown_reference
 def require_staff(actor: Actor) -> None:
     """Raise Forbidden unless the actor is an administrator, with a token for the whole tenant."""
     if not actor.is_staff:
-        raise Forbidden("Only an administrator of the tenant may do this.")
+        raise Forbidden(gettext("Only an administrator of the tenant may do this."))
     if actor.project_ids is not None:  # otherwise it could create a user with more rights
         raise Forbidden("A token bound to projects cannot administer the tenant.")
 
@@ -50,7 +51,7 @@ def require_control_of_user(actor: Actor, user: User) -> None:
         raise Forbidden("With a token bound to projects you can do this for yourself only.")
     require_fresh(user, "responsible_id")
     if not actor.is_staff and user.responsible_id != actor.user.pk:
-        raise Forbidden("You can do this for yourself and for your own agents only.")
+        raise Forbidden(gettext("You can do this for yourself and for your own agents only."))
 
 
 def require_control_of_token(actor: Actor, token: ApiToken) -> None:
@@ -194,7 +195,9 @@ def require_another_staff(*leaving: User) -> None:
     rows = User.objects.filter(Q(is_active=True, is_staff=True) | Q(pk__in=ids)).order_by("pk")
     staff = [one for one in add_row_lock(rows, LockMode.UPDATE) if one.is_active and one.is_staff]
     if all(one.pk in ids for one in staff):
-        raise Conflict("This is the last administrator. Make another user administrator first.")
+        raise Conflict(
+            gettext("This is the last administrator. Make another user administrator first.")
+        )
 
 
 def require_own_account(actor: Actor) -> None:

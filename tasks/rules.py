@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from django.db.models import QuerySet
+from django.utils.translation import gettext
 
 from accounts.rules import require_staff
 from taskflow.audit.actor import Actor
@@ -38,16 +39,16 @@ def require_role(actor: Actor, project: Project, *roles: Role) -> None:
     """
     if actor.is_staff:
         return
-    names = " or ".join(roles)
     if not _has_role(actor.user.pk, project, roles):
-        raise Forbidden(f"Only the {names} of “{project.name}” may do this.")
+        sentence = gettext("Only the %(roles)s of “%(project)s” may do this.")
+        raise Forbidden(sentence % {"roles": _name_roles(roles), "project": project.name})
     maker_id = actor.maker_id
     if maker_id is None or project.owner_id == actor.user.pk:
         return
     if not _has_role(maker_id, project, roles):
         raise Forbidden(
-            f"Only the {names} of “{project.name}” may do this. You are one, but the user who"
-            " created your token is not, so that the token does not allow it."
+            f"Only the {' or '.join(roles)} of “{project.name}” may do this. You are one, but the"
+            " user who created your token is not, so that the token does not allow it."
         )
 
 
@@ -63,8 +64,17 @@ def require_held_role(held: Collection[str], *roles: Role) -> None:
     It decides which pages are offered at all. What is done is checked by require_role().
     """
     if not set(roles) & set(held):
-        names = " or ".join(roles)
-        raise Forbidden(f"You are not {names} of any project, so there is nothing to do here.")
+        sentence = gettext("You are not %(roles)s of any project, so there is nothing to do here.")
+        raise Forbidden(sentence % {"roles": _name_roles(roles)})
+
+
+def _name_roles(roles: Sequence[Role]) -> str:
+    names = {
+        Role.OWNER: gettext("owner"),
+        Role.ADMIN: gettext("admin"),
+        Role.MEMBER: gettext("member"),
+    }
+    return gettext(" or ").join(names[role] for role in roles)
 
 
 def _has_role(user_id: int, project: Project, roles: Sequence[Role]) -> bool:
@@ -90,8 +100,11 @@ def require_unarchived(project: Project) -> None:
     """
     if project.status == ProjectStatus.ARCHIVED:
         raise Conflict(
-            f"The project “{project.name}” is archived and cannot be changed. An administrator can"
-            " reopen it by setting another status.",
+            gettext(
+                "The project “%(name)s” is archived and cannot be changed. An administrator can"
+                " reopen it by setting another status."
+            )
+            % {"name": project.name},
             code="project_archived",
         )
 
@@ -102,7 +115,7 @@ def require_author(actor: Actor, author_id: int | None) -> None:
     `author_id` is None for a comment that an operator wrote.
     """
     if author_id is None or author_id != actor.user.pk:
-        raise Forbidden("Only the author of a comment may change it.")
+        raise Forbidden(gettext("Only the author of a comment may change it."))
 
 
 def require_author_or_manager(actor: Actor, project: Project, author_id: int | None) -> None:
@@ -121,7 +134,9 @@ def require_another_owner(member: ProjectMember) -> None:
     owners = ProjectMember.objects.filter(project=member.project_id, role=Role.OWNER)
     owners = owners.filter(user__is_active=True)
     if member.role == Role.OWNER and not owners.exclude(pk=member.pk).exists():
-        raise Conflict("The last active owner cannot leave. Make another member an owner first.")
+        raise Conflict(
+            gettext("The last active owner cannot leave. Make another member an owner first.")
+        )
 
 
 def require_all_projects(actor: Actor) -> None:
@@ -160,7 +175,7 @@ def require_view_owner(actor: Actor, view: View) -> None:
     """
     is_owner = actor.member is not None and view.owner_id == actor.user.pk
     if not is_owner and not (actor.is_staff and view.is_shared):
-        raise Forbidden("Only the owner of a view may change it. Create one of your own.")
+        raise Forbidden(gettext("Only the owner of a view may change it. Create one of your own."))
 
 
 def require_webhook_manager(actor: Actor, project: Project | None) -> None:

@@ -30,7 +30,7 @@ TRY_LATER = _("The database is not available at this moment. Wait a little, then
 FORCE = re.compile(r",? or (?:pass|send) force=true")
 NAME = re.compile(r"\b[a-z]+(?:_[a-z]+)+\b")  # of a column, or of a field of the API
 TIME = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)")
-QUOTATION = re.compile(r"(“[^”]*”)")
+QUOTATION = re.compile(r"(“[^”]*”|„[^“]*“)")  # in English and in German
 LABELS: Mapping[str, Promise] = {
     "due_on": _("due day"),
     "due_date": _("due time"),
@@ -127,7 +127,7 @@ def write_in_words(detail: str) -> str:
     What people have written stands between quotation marks, and is not changed.
     """
     return "".join(
-        part if part.startswith("“") else _write_part_in_words(part)
+        part if part.startswith(("“", "„")) else _write_part_in_words(part)
         for part in QUOTATION.split(detail)
     )
 

@@ -12,11 +12,12 @@ from django.test import Client
 from django.utils import timezone, translation
 
 from accounts.actions.mails import build_invitation_mail, build_password_reset_mail
-from taskflow.admin.refusals import write_in_words
+from taskflow.admin.refusals import describe_refusal, write_in_words
 from taskflow.audit.actor import Actor
 from taskflow.audit.event_words import show_value_on_screen
 from taskflow.audit.history import USERS_OF_EVENT, read_history
 from taskflow.audit.models import Event
+from taskflow.http.errors import Conflict
 from taskflow.tenancy import inside
 from taskflow.tests.catalog import (
     CATALOG,
@@ -28,7 +29,7 @@ from taskflow.tests.catalog import (
     write_catalog,
 )
 from tasks.admin.where import describe_where
-from tasks.changes.tasks import complete_task, delete_task, update_task
+from tasks.changes.tasks import complete_task, create_task, delete_task, update_task
 
 pytestmark = pytest.mark.one_database
 
@@ -261,3 +262,23 @@ def test_filters_of_a_list_are_in_german(fixtures):
         ("Schlagwort", "high"),
         ("abgeschlossen nach", "7d"),
     ]
+
+
+def test_refusals_are_in_german_on_screens_and_english_for_programs(fixtures, as_):
+    with inside(fixtures.acme):
+        create_task(fixtures.ada, fixtures.apollo, title="a_part", parent=fixtures.task)
+
+    with (
+        inside(fixtures.acme),
+        translation.override("de"),
+        pytest.raises(Conflict) as raised,
+    ):
+        complete_task(fixtures.ada, fixtures.task)
+    refusal = describe_refusal(raised.value)
+    answered = as_(fixtures.ada).post("/tasks/APO-1/completion", **GERMAN).json()
+
+    assert refusal.sentence == (
+        "APO-1 hat offene Teilaufgaben oder blockierende Aufgaben. Bitte diese zuerst abschließen."
+    )
+    assert refusal.reasons[0].text == "Die Teilaufgabe APO-2 “a_part” ist offen."
+    assert answered["errors"][0]["detail"] == "The subtask APO-2 “a_part” is open."

@@ -59,6 +59,11 @@ def text_of(node):
         return "".join(
             str(part.value) if isinstance(part, ast.Constant) else "“x”" for part in node.values
         )
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod):
+        text = text_of(node.left)
+        return None if text is None else re.sub(r"%(\(\w+\))?[sd]", "“x”", text)
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+        return text_of(node.args[0]) if node.func.id == "gettext" else None
     return None
 
 

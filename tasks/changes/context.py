@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from django.db.models import QuerySet
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from accounts.actions.locking import lock_users
 from accounts.models import User
@@ -173,12 +174,18 @@ class Context(OpenWork):
     def check_assignee(self, user: User, project: Project) -> None:
         """Raise Invalid unless the user is active and can see the project."""
         if not user.is_active:
-            raise Invalid.field("assignee_id", f"{user} is deactivated. Choose an active user.")
+            raise Invalid.field(
+                "assignee_id",
+                gettext("%(user)s is deactivated. Choose an active user.") % {"user": user},
+            )
         if not self.can_see(user, project):
             raise Invalid.field(
                 "assignee_id",
-                f"{user} is not a member of “{project.name}”. Choose a member, or add the user to"
-                " the project first.",
+                gettext(
+                    "%(user)s is not a member of “%(project)s”. Choose a member, or add the user to"
+                    " the project first."
+                )
+                % {"user": user, "project": project.name},
             )
 
     # ---- parents ----
@@ -231,11 +238,14 @@ class Context(OpenWork):
         deeper than MAX_TASK_DEPTH.
         """
         if parent.project_id != task.project_id:
-            raise Invalid.field("parent_id", "A subtask must be in the project of its parent.")
+            raise Invalid.field(
+                "parent_id", gettext("A subtask must be in the project of its parent.")
+            )
         above = find_reachable(self.parent_edges, [get_graph_id(parent)])
         if get_graph_id(task) in above:
             raise Conflict(
-                "A task cannot be a subtask of itself. Choose another parent.", code="cycle"
+                gettext("A task cannot be a subtask of itself. Choose another parent."),
+                code="cycle",
             )
         if len(above) + count_levels(self.subtask_edges, get_graph_id(task)) > MAX_TASK_DEPTH:
             raise Invalid.field(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from django.db.models import QuerySet
+from django.utils.translation import gettext
 
 from taskflow.audit.actor import Actor
 from taskflow.db.query import QueryCache
@@ -86,8 +87,11 @@ class OpenWork:
         open_tasks = [(kind, t) for kind, t in work if t.pk not in self.done_at_end_ids]
         if open_tasks:
             raise Conflict(
-                f"{task.key} has open subtasks or blockers. Complete them first, or pass"
-                " force=true.",
+                gettext(
+                    "%(key)s has open subtasks or blockers. Complete them first, or pass"
+                    " force=true."
+                )
+                % {"key": task.key},
                 code="open_work",
                 errors=[self._describe_open(kind, other) for kind, other in open_tasks],
             )
@@ -99,7 +103,8 @@ class OpenWork:
         that the actor cannot see.
         """
         name = f"{task.key} “{task.title}”" if task.pk in self.visible_ids else f"task {task.pk}"
-        detail = f"The {kind} {name} is open."
+        subtask, blocker = gettext("The subtask %s is open."), gettext("The blocker %s is open.")
+        detail = (subtask if kind == "subtask" else blocker) % name
         return {"code": f"open_{kind}", "detail": detail, "task_id": task.pk}
 
     def check_parent_is_open(self, parent_id: int | None) -> None:
@@ -115,6 +120,7 @@ class OpenWork:
             raise Contended("Another request has changed the task. Send the request again.")
         if parent.completed:
             raise Conflict(
-                f"The parent, {parent.key}, is done. Reopen it first, or send force=true.",
+                gettext("The parent, %(key)s, is done. Reopen it first, or send force=true.")
+                % {"key": parent.key},
                 code="parent_done",
             )
