@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from django.conf import settings
@@ -65,10 +66,16 @@ def read_subdomain(request: Request) -> str | None:
 
     Raises DisallowedHost for a host that is not in ALLOWED_HOSTS, NotFound when the two differ.
     """
-    host, _port = split_domain_port(request.get_host())
+    host, _port = _split_host(request.get_host())
     suffix = f".{settings.DOMAIN}"
     by_host = host.removesuffix(suffix) if host.endswith(suffix) else None
-    return reconcile_subdomains(by_host, request.META.get("HTTP_X_TENANT"))
+    by_header = request.META.get("HTTP_X_TENANT")
+    if by_host is None and by_header is None:
+        return None
+    return reconcile_subdomains(by_host, by_header)
+
+
+_split_host = lru_cache(1000)(split_domain_port)
 
 
 def reconcile_subdomains(*named: str | None) -> str | None:

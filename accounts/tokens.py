@@ -15,6 +15,7 @@ import zlib
 from taskflow.db.types import MAX_ID
 
 ALPHABET = string.digits + string.ascii_letters
+VALUES = {digit: value for value, digit in enumerate(ALPHABET)}
 SECRET_LENGTH, CHECKSUM_LENGTH = 43, 6  # 43 base-62 digits hold 256 bits
 TOKEN_PATTERN = re.compile(
     rf"(t[fm])_([1-9][0-9]{{0,18}})_([0-9A-Za-z]{{{SECRET_LENGTH + CHECKSUM_LENGTH}}})"
@@ -36,7 +37,7 @@ def read_tenant_id(text: str, kind: str = BEARER) -> int | None:
     if (
         match is None
         or match[1] != kind
-        or _checksum(text[:-CHECKSUM_LENGTH]) != text[-CHECKSUM_LENGTH:]
+        or _number_of(text[-CHECKSUM_LENGTH:]) != zlib.crc32(text[:-CHECKSUM_LENGTH].encode())
     ):
         return None
     return int(match[2]) if int(match[2]) <= MAX_ID else None
@@ -49,6 +50,14 @@ def compute_digest(text: str) -> str:
 
 def _checksum(body: str) -> str:
     return _base62(zlib.crc32(body.encode()), CHECKSUM_LENGTH)
+
+
+def _number_of(digits: str) -> int:
+    """Return the number that _base62() has written."""
+    number = 0
+    for digit in digits:
+        number = number * len(ALPHABET) + VALUES[digit]
+    return number
 
 
 def _base62(number: int, length: int) -> str:

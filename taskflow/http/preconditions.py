@@ -153,7 +153,7 @@ def read_dry_run(request: HttpRequest) -> bool:
 
     See body_options.is_dry_run() for the one of the body.
     """
-    given = request.GET.getlist(DRY_RUN)
+    given = request.GET.getlist(DRY_RUN) if request.META.get("QUERY_STRING") else ()
     if not given:
         return False
     if len(given) > 1:

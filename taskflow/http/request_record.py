@@ -50,12 +50,13 @@ def record(request: Request, response: HttpResponse, started: float) -> None:
     method = str(request.method)
     actor = request.actor
     token = actor.token if actor else None
+    tenant_id = user_id = None
     if actor:
-        request.META[USER] = actor.tenant.pk, actor.user.pk
+        tenant_id, user_id = request.META[USER] = actor.tenant.pk, actor.user.pk
     fields = {
         "request_id": request.request_id,
-        "tenant": actor.tenant.pk if actor else None,
-        "user": actor.user.pk if actor else None,
+        "tenant": tenant_id,
+        "user": user_id,
         "token": token.pk if token else None,
         "client": find_client(request.META),
         "method": method,

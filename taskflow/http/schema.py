@@ -80,7 +80,7 @@ class Out(Schema):
 
 def is_unstorable(text: str) -> bool:
     """Return whether a text has NUL, which PostgreSQL refuses, or a surrogate: not UTF-8."""
-    return "\0" in text or any("\ud800" <= c <= "\udfff" for c in text)
+    return not text.isprintable() and any(c == "\0" or "\ud800" <= c <= "\udfff" for c in text)
 
 
 def _read_number(value: object) -> object:
