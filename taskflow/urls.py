@@ -21,6 +21,7 @@ from taskflow.guide import llms_txt
 from taskflow.http import health
 from taskflow.http.errors import ERRORS_PAGE
 from taskflow.http.request import Request
+from taskflow.http.urls import GroupedResolver
 from taskflow.mcp.endpoint import mcp
 from taskflow.mcp.metadata import protected_resource
 from taskflow.security_txt import security_txt
@@ -45,6 +46,7 @@ def find_incompatibilities() -> list[str]:
 
 autocomplete = AutocompleteView.as_view(admin_site=admin.site)
 api_urls = api.urls
+api_resolver = path("api/v1/", api_urls)
 # The index, which is also at the URL without a slash at its end.
 (index_view,) = [
     url.callback for url in api_urls[0] if isinstance(url, URLPattern) and url.name == "get_index"
@@ -52,7 +54,7 @@ api_urls = api.urls
 
 urlpatterns = [  # tried in this order
     path(ERRORS_PAGE.removeprefix("/"), errors_page),
-    path("api/v1/", api_urls),
+    GroupedResolver(api_resolver.pattern, api_urls[0], {}, *api_urls[1:]),
     path("api/v1", index_view),
     path("mcp", mcp),
     path("llms.txt", llms_txt),

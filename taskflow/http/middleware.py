@@ -74,8 +74,7 @@ class RequestMiddleware:
         response = self.respond(request)
         if "HTTP_ACCEPT_ENCODING" in request.META:
             compress(request, response)
-        response["X-Request-Id"] = request_id
-        self.set_security_headers(request, response)
+        self.set_headers(request, response)
         record(request, response, started)
         return response
 
@@ -103,18 +102,19 @@ class RequestMiddleware:
             response = problem_of_status(response.status_code, others).as_response(request)
         return response
 
-    def set_security_headers(self, request: Request, response: HttpResponse) -> None:
-        """Add the headers that the response does not have, all at once.
+    def set_headers(self, request: Request, response: HttpResponse) -> None:
+        """Add the request id, and the security headers that the response does not have, all at
+        once.
 
         Setting them one by one would be a tenth of the function calls of a request.
         """
-        headers = response.headers
-        if not is_api(request):
-            headers._store = self.page_headers | headers._store
-            return
-        if "Vary" in headers:
-            patch_vary_headers(response, VARY_API)
-        headers._store = self.api_headers | headers._store
+        headers, security = response.headers, self.page_headers
+        if is_api(request):
+            security = self.api_headers
+            if "vary" in headers._store:
+                patch_vary_headers(response, VARY_API)
+        own = {"x-request-id": ("X-Request-Id", request.request_id)}
+        headers._store = security | headers._store | own
 
 
 def answer_allowed_methods(request: Request, response: HttpResponse) -> HttpResponse:

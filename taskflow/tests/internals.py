@@ -80,6 +80,7 @@ UNDOCUMENTED_ATTRIBUTES = {
     "get_extra_restriction",
     "health_check_done",
     "insert_values",
+    "is_async_callable",
     "klass_info",
     "local_fields",
     "minimum_database_version",
@@ -93,6 +94,7 @@ UNDOCUMENTED_ATTRIBUTES = {
     "run_on_commit",
     "savepoint_ids",
     "transaction_mode",
+    "url_patterns",
     "validate_no_broken_transaction",
     "wrap_database_errors",
 }

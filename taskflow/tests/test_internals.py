@@ -49,6 +49,7 @@ from django.http import HttpResponse
 from django.http.multipartparser import MultiPartParser, MultiPartParserError
 from django.http.request import split_domain_port
 from django.test import RequestFactory
+from django.urls import URLResolver
 from ninja import NinjaAPI, Router
 from ninja.openapi.schema import OpenAPISchema
 from ninja.operation import Operation
@@ -167,6 +168,14 @@ def test_scheme_of_a_request_is_that_of_a_named_proxy(settings):
 def test_wsgi_handler_creates_requests_of_its_request_class():
     assert WSGIHandler.request_class, "Find how WSGIHandler creates requests now."
     assert wsgi.handler.request_class is Request, "taskflow/wsgi.py has to set our class."
+    assert isinstance(wsgi.handler, WSGIHandler)
+    started = inspect.getsource(WSGIHandler.__call__)
+    for step in ("request_started.send", "get_response", "Set-Cookie", "start_response"):
+        assert step in started, "Compare Handler.__call__() in taskflow/wsgi.py with Django's."
+
+
+def test_resolver_lists_its_urls():
+    assert URLResolver.url_patterns, "Adapt GroupedResolver in taskflow/http/urls.py."
 
 
 def test_caches_are_not_closed_after_requests():
@@ -187,7 +196,7 @@ def test_headers_of_a_response_are_stored_by_their_names_in_lower_case():
     assert stored == {
         "x-frame-options": ("X-Frame-Options", "DENY"),
         "content-type": ("Content-Type", "a/b"),
-    }, "Adapt set_security_headers() in taskflow/http/middleware.py."
+    }, "Adapt set_headers() in taskflow/http/middleware.py."
 
 
 def test_body_that_was_read_is_kept_in_these_attributes():
@@ -601,6 +610,12 @@ def test_api_creates_a_temporal_response():
 
     assert "api.create_temporal_response(request)" in source, (
         "request.prepared_response is not set any more: adapt Api in taskflow/http/openapi.py."
+    )
+
+
+def test_operations_find_out_whether_callables_are_async():
+    assert "is_async_callable(callback)" in inspect.getsource(Operation._run_authentication), (
+        "Remove the cache of is_async_callable() in taskflow/http/openapi.py."
     )
 
 

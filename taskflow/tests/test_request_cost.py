@@ -29,10 +29,10 @@ pytestmark = [
 WARM_UP = 6  # requests, after which everything is compiled, prepared and cached
 # About 40 more than are counted alone: other tests of the process add up to 30.
 LIMITS = {
-    "one task": 895,
-    "list": 1_245,
-    "update": 1_905,
-    "create": 2_215,
+    "one task": 715,
+    "list": 1_060,
+    "update": 1_725,
+    "create": 2_020,
 }
 
 
