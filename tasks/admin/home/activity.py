@@ -46,7 +46,7 @@ def load_claims(actor: Actor) -> tuple[list[Claim], str, bool]:
     ids = [pk for (pk,) in _open_claims_query.fetch(())]
     address = reverse("admin:tasks_claim_changelist") + f"?{CLAIMS_AT_WORK}=1"
     claims = _claims_query.fetch_objects((), actor.viewer, IdArray(tuple(ids)))
-    return claims, address, len(ids) == MAX_CLAIMS
+    return claims, address, len(ids) >= MAX_CLAIMS
 
 
 @with_tenant_parameter
