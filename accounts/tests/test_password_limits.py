@@ -390,5 +390,5 @@ def test_history_in_the_admin_shows_sign_ins_to_staff(ada):
     assert admin_login(PASSWORD, client=client).status_code == 302
 
     page = client.get(f"/admin/accounts/user/{ada.user.pk}/history/").content.decode()
-    assert "password_refused" in page
+    assert "password refused" in page
     assert f"via api from {ELSEWHERE}" in page

@@ -97,7 +97,7 @@ class AdminSite(UnfoldAdminSite):
         return self._constants | {
             "has_permission": is_signed_in,
             "available_apps": SimpleLazyObject(partial(self.get_app_list, request)),
-            "environment": import_string(settings.UNFOLD["ENVIRONMENT"])(request),
+            "environment": import_string(str(settings.UNFOLD["ENVIRONMENT"]))(request),
             "sidebar_navigation": self.get_sidebar_list(request) if is_signed_in else [],
         }
 

@@ -73,10 +73,10 @@ def test_menu_shows_the_number_of_unread_notifications(fixtures, bob, notify):
 
 
 def test_menu_has_no_empty_badge_without_unread_notifications(fixtures, bob, notify):
-    assert "bg-red-100" not in read_entry(bob)
+    assert "<b>" not in read_entry(bob)
     notify()
 
-    assert "bg-red-100" in read_entry(bob)
+    assert "<b>1</b>" in read_entry(bob)
 
 
 def test_marking_one_and_all_as_read(fixtures, bob, notify):

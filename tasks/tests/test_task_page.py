@@ -78,8 +78,8 @@ def test_each_tab_shows_the_key_and_marks_itself(rows, client, tab):
     page = client.get(address(rows.task, tab)).content.decode()
 
     assert '<span class="task-head-key">WEB-1</span> Pack &lt;flag&gt;</h2>' in page
-    assert page.count('aria-current="page"') == 1
-    assert f'href="{address(rows.task, tab)}" aria-current="page"' in page
+    marked = re.findall(r'href="([^"]*)" aria-current="page"', page)
+    assert marked == [address(rows.task, tab)]
     assert 'value="complete"' in page
 
 
@@ -359,7 +359,7 @@ def test_history_has_undo(rows, client):
     page = client.get(address(rows.task, "history")).content.decode()
 
     assert "Undo its request" in page or ">Undo<" in page
-    assert "high" in page
+    assert "High" in page
 
 
 def test_description_is_rendered_above_the_form(rows, client):
