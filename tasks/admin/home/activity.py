@@ -86,7 +86,8 @@ def load_feed(actor: Actor) -> list[FeedEntry]:
     Two queries, one for each type of row, and one for each model that the changes refer to.
     """
     newest = Event.objects.aggregate(newest=Max("pk"))["newest"] or 0
-    rows = _feed_query.fetch_objects((), actor.viewer, newest - EVENT_WINDOW)
+    window = IdArray(tuple(range(newest - EVENT_WINDOW + 1, newest + 1)))
+    rows = _feed_query.fetch_objects((), actor.viewer, window)
     entries = read_history(actor, rows, on_screen=True)
     keys = [(entry.event.subject_type, entry.event.subject_id) for entry in entries]
     subjects = find_subjects(actor, keys)
@@ -94,8 +95,11 @@ def load_feed(actor: Actor) -> list[FeedEntry]:
 
 
 @with_tenant_parameter
-def _select_feed(viewer: Viewer, after: int) -> QuerySet[Event]:
-    rows = select_log(viewer, Event.objects.filter(pk__gt=after))
+def _select_feed(viewer: Viewer, window: IdArray) -> QuerySet[Event]:
+    """Select the newest events of the window. It is given as ids: from a range without values,
+    PostgreSQL would expect a third of the log.
+    """
+    rows = select_log(viewer, Event.objects.filter(IsInIds("pk", window)))
     return rows.select_related(*USERS_OF_EVENT).order_by("-pk")[:SHOWN_EVENTS]
 
 

@@ -126,12 +126,12 @@ def _load(
     only are in this order, others have the newest first.
     """
     values = read_where(actor, write_where(filters))
-    key = (tuple(values), due is not None)
+    order, names = ("due", "pk") if due else ("-pk",), tuple(values)
     arguments = (actor.viewer, tuple(values.values()), _times_of(due) if due else ())
-    first = _section_query.fetch_objects(key, *arguments)
+    first = _section_query.fetch_objects((names, order), *arguments)
     count = len(first)
     if count > SHOWN:
-        count = _count_query.count((*key, MAX_COUNT + 1), *arguments)
+        count = _count_query.count((names, (), MAX_COUNT + 1), *arguments)
     return Section(name, title, list_address(**filters), first[:SHOWN], count)
 
 
@@ -147,7 +147,7 @@ def _times_of(days: tuple[date, date]) -> tuple[datetime, datetime]:
 @with_tenant_parameter
 def _select_ids(
     names: tuple[str, ...],
-    is_by_due: bool,
+    order: tuple[str, ...],
     limit: int,
     viewer: Viewer,
     values: Sequence[object],
@@ -159,22 +159,20 @@ def _select_ids(
     rows: QuerySet[Task] = Task.objects.visible_to(viewer)
     rows = apply_filters(rows, dict(zip(names, values, strict=True)))
     rows = rows.filter(completed_at__isnull=True)
-    if is_by_due:
+    if due:
         rows = rows.filter(due__gte=due[0], due__lt=due[1])
-    ids: QuerySet[Task, Row] = rows.order_by(*_order(is_by_due=is_by_due)).values_list("pk")
+    ids: QuerySet[Task, Row] = rows.order_by(*order).values_list("pk")
     return ids[:limit]
 
 
 @with_tenant_parameter
-def _select_first(names: tuple[str, ...], is_by_due: bool, *arguments: Any) -> QuerySet[Task]:
+def _select_first(
+    names: tuple[str, ...], order: tuple[str, ...], *arguments: Any
+) -> QuerySet[Task]:
     """Select the tasks that are shown. Their ids are chosen first, so that only these are read."""
-    ids = _select_ids(names, is_by_due, SHOWN + 1, *arguments)
+    ids = _select_ids(names, order, SHOWN + 1, *arguments)
     rows: QuerySet[Task] = Task.objects.filter(pk__in=ids).select_related("project")
-    return rows.order_by(*_order(is_by_due=is_by_due))
-
-
-def _order(*, is_by_due: bool) -> tuple[str, ...]:
-    return ("due", "pk") if is_by_due else ("-pk",)
+    return rows.order_by(*order)
 
 
 _section_query: QueryCache[Task] = QueryCache(_select_first)
