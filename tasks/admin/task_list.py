@@ -50,6 +50,8 @@ class FilteredTaskList(TrashableAdmin):
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Task]:
         tasks = super().get_queryset(request)
+        if request.method == "GET" and _is_list(request):
+            tasks = tasks.defer(*NOT_SHOWN)
         where = _where_of(request)
         return apply_where(get_actor(request), tasks, where) if where else tasks
 
@@ -83,6 +85,11 @@ class FilteredTaskList(TrashableAdmin):
         return super().changelist_view(request, *args, extra_context=context, **kwargs)
 
 
+# Columns that may be long, and that no column of the list shows.
+NOT_SHOWN = [
+    *("description", "description_words", "title_words", "title_folded", "links", "metadata"),
+    *("project__description", "project__metadata"),
+]
 ORDER_AND_PAGE = {ORDER_VAR, PAGE_VAR, ALL_VAR}  # parameters that select no tasks
 # Their addresses have the filters.
 LIST_PAGES = ("tasks_task_changelist", "tasks_task_bulk", "tasks_task_export")
@@ -90,9 +97,12 @@ LIST_PAGES = ("tasks_task_changelist", "tasks_task_bulk", "tasks_task_export")
 
 def _shows_all_tasks(request: HttpRequest) -> bool:
     """Return whether the request is for the list of tasks without any filter."""
+    return request.method == "GET" and _is_list(request) and request.GET.keys() <= ORDER_AND_PAGE
+
+
+def _is_list(request: HttpRequest) -> bool:
     match = request.resolver_match
-    is_list = match is not None and match.url_name == "tasks_task_changelist"
-    return is_list and request.method == "GET" and request.GET.keys() <= ORDER_AND_PAGE
+    return match is not None and match.url_name == "tasks_task_changelist"
 
 
 def _where_of(request: HttpRequest) -> str:
