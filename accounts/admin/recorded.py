@@ -256,7 +256,7 @@ class RecordedAdmin(RuledAdmin):
     def response_action(self, request: HttpRequest, queryset: Any, *args: Any) -> Any:
         """Raise NotFound when one of the selected values cannot be the id of a row."""
         if not all(is_id(text) for text in request.POST.getlist(ACTION_CHECKBOX_NAME)):
-            raise NotFound("One of the selected rows does not exist.")
+            raise NotFound(_("One of the selected rows does not exist."))
         response = super().response_action(request, queryset, *args)
         if isinstance(response, TemplateResponse) and response.context_data is not None:
             response.context_data["restoration"] = self.describe_restoration()
@@ -283,7 +283,8 @@ class RecordedAdmin(RuledAdmin):
         """
         rows = list(objs[:21])
         names = [str(row) for row in rows[:20]] + ["…"] * (len(rows) > 20)
-        return names, self.count_to_delete([row.pk for row in objs]), set(), []
+        counts = self.count_to_delete([row.pk for row in objs])
+        return names, {_(name): count for name, count in counts.items()}, set(), []
 
     def count_to_delete(self, ids: list[int]) -> dict[str, int]:
         """Return what the delete page counts: the rows, and what is deleted or changed with them.

@@ -20,6 +20,7 @@ from django.db.models import Model, QuerySet
 from django.forms import Field
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.template.response import TemplateResponse
+from django.utils.translation import gettext_lazy as _
 from unfold.forms import PaginationInlineFormSet
 from unfold.widgets import UnfoldAdminFileFieldWidget as FileInput
 from unfold.widgets import UnfoldAdminPasswordWidget as PasswordInput
@@ -72,7 +73,7 @@ DATE_LOOKUPS = ("__year", "__month", "__day")  # that date_hierarchy uses
 FILTER_PANEL = "filter-panel"  # the id of the element into which a page loads its filters
 NOT_BLANK = re.compile(r"[^\s\"']")  # empty quotes find nothing
 BOOLEANS = frozenset({"true", "false", "1", "0"})
-UNREADABLE = (
+UNREADABLE = _(
     "The list cannot be filtered: the value of “%s” is empty or not valid for this filter."
     " Nothing was changed. Open the list again and choose its filters there.\n"
 )

@@ -12,6 +12,7 @@ from io import BytesIO
 
 from django.http import HttpResponse, QueryDict
 from django.http.multipartparser import MultiPartParser
+from django.utils.translation import gettext_lazy as _
 
 from taskflow.http.bodies import ADMIN_PREFIX
 from taskflow.http.middleware import GetResponse
@@ -25,11 +26,11 @@ MAX_LENGTH = 500  # characters of a value in a URL: of searches, filters, orders
 MAX_LENGTH_OF_SEVERAL = 8000
 PARAMETERS_OF_SEVERAL = frozenset({"_changelist_filters", "where"})
 FORM_PAGES = ("/add/", "/change/")
-TOO_LONG = (
+TOO_LONG = _(
     "The value of “%s” in the URL has more than %d characters. Nothing was changed. Shorten it and"
     " send it again.\n"
 )
-REFUSAL = (
+REFUSAL = _(
     "The URL or the form contains text that cannot be stored: NUL characters, or bytes that"
     " are not UTF-8. Remove them and send it again.\n"
 )
@@ -52,7 +53,7 @@ class AdminTextMiddleware:
 def describe_bad_text(request: Request) -> str | None:
     """Return the sentence with which the texts of the request are refused, or None."""
     if not all(map(is_storable, sent_texts(request))):
-        return REFUSAL
+        return str(REFUSAL)
     is_form = request.path.endswith(FORM_PAGES)
     for name, values in request.GET.lists():
         has_several = is_form or name in PARAMETERS_OF_SEVERAL

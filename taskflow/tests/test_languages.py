@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from datetime import date
 from html import unescape
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -282,3 +284,31 @@ def test_refusals_are_in_german_on_screens_and_english_for_programs(fixtures, as
     )
     assert refusal.reasons[0].text == "Die Teilaufgabe APO-2 “a_part” ist offen."
     assert answered["errors"][0]["detail"] == "The subtask APO-2 “a_part” is open."
+
+
+SENTENCE = re.compile(r"[A-Z][a-z]+ [a-z]+ [a-z]+[^<]*[.!?]")
+MARKS = {"gettext", "gettext_lazy", "ngettext", "ngettext_lazy", "_", "translate"}
+
+
+def unmarked_sentences_in(path: Path) -> list[str]:
+    """Return the sentences of a module that are neither marked for translation nor a docstring."""
+    tree, marked = ast.parse(path.read_text()), set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            marked |= {id(inner) for inner in ast.walk(node) if node.func.id in MARKS}
+        elif isinstance(node, ast.Expr):
+            marked.add(id(node.value))
+    return [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and id(node) not in marked
+        if isinstance(node.value, str) and SENTENCE.search(node.value)
+    ]
+
+
+def test_sentences_of_the_modules_of_screens_are_marked_for_translation():
+    packages = ("accounts/admin", "tasks/admin", "taskflow/admin")
+    files = [file for package in packages for file in (ROOT / package).rglob("*.py")]
+
+    assert len(files) > 50
+    assert [text for file in files for text in unmarked_sentences_in(file)] == []

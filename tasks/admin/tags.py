@@ -8,6 +8,7 @@ from django.contrib import admin
 from django.db import models
 from django.db.models import Count, Q
 from django.http import HttpRequest
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.admin.fields import FormValues
@@ -45,13 +46,13 @@ class TagAdmin(RecordedAdmin):
         losing = Task.everything.filter(tags__in=ids).distinct()
         outside = losing.filter(pk__in=Task.objects.outside_trash()).count()
         counts = {
-            "tasks that stay but lose a tag": outside,
-            "tasks in the trash that lose a tag": losing.count() - outside,
+            gettext("tasks that stay but lose a tag"): outside,
+            gettext("tasks in the trash that lose a tag"): losing.count() - outside,
         }
         return super().count_to_delete(ids) | {name: n for name, n in counts.items() if n}
 
     def describe_restoration(self) -> str:
-        return (
+        return gettext(
             "Tags have no trash. To take the deletion back, use “Undo…” in the list of events: it"
             " creates the tag again and gives it back to these tasks."
         )

@@ -66,8 +66,8 @@ class UndoForm(forms.Form):
         set_messages(self.fields.values())
         users = [(str(user.pk), str(user)) for user in User.objects.order_by("handle")]
         self.fields["actor"].choices = [  # type: ignore[attr-defined]
-            ("", "Me"),
-            ("none", "Operators and commands"),
+            ("", gettext("Me")),
+            ("none", gettext("Operators and commands")),
             *users,
         ]
         self.fields["since"].label = gettext("since (%(zone)s)") % {
@@ -80,14 +80,16 @@ class UndoForm(forms.Form):
         """Refuse text that is not a list of ids, which would otherwise be ignored."""
         text: str = self.cleaned_data["event_ids"]
         if text and not EVENT_IDS.fullmatch(text):
-            raise forms.ValidationError("Enter the ids of events, for example 17,18.")
+            raise forms.ValidationError(gettext("Enter the ids of events, for example 17,18."))
         return text
 
     def clean_project(self) -> Project | None:
         """Refuse a project with event ids or a request id, where it would have no effect."""
         project: Project | None = self.cleaned_data["project"]
         if project and (self.cleaned_data.get("event_ids") or self.cleaned_data.get("request_id")):
-            raise forms.ValidationError("A project can only be combined with a user and a time.")
+            raise forms.ValidationError(
+                gettext("A project can only be combined with a user and a time.")
+            )
         return project
 
     def clean(self) -> FormValues:
@@ -106,7 +108,9 @@ class UndoForm(forms.Form):
         try:
             values["undo_request"] = UndoRequest.model_validate(body)
         except ValidationError:
-            raise forms.ValidationError("Enter a request id, or a user and a time.") from None
+            raise forms.ValidationError(
+                gettext("Enter a request id, or a user and a time.")
+            ) from None
         return values
 
 

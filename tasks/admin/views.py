@@ -10,6 +10,7 @@ from django.db import models
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.admin.fields import FormValues
@@ -94,7 +95,7 @@ class ViewAdmin(RecordedAdmin):
         return rows.select_related("owner")
 
     def describe_restoration(self) -> str:
-        return (
+        return gettext(
             "Views have no trash. To take the deletion back, use “Undo…” in the list of events. The"
             " tasks of a view stay as they are."
         )

@@ -9,8 +9,8 @@ from django.contrib import admin
 from django.db import models
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
 
 from accounts.admin.fields import FormValues
 from accounts.admin.forms import RecordedForm
@@ -108,7 +108,9 @@ class WebhookAdmin(RecordedAdmin):
         return super().count_to_delete(ids) | ({"deliveries": deliveries} if deliveries else {})
 
     def describe_restoration(self) -> str:
-        return "Webhooks have no trash. Events that nobody has received stay in the event log."
+        return gettext(
+            "Webhooks have no trash. Events that nobody has received stay in the event log."
+        )
 
     def response_add(
         self, request: HttpRequest, obj: Any, post_url_continue: str | None = None

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from django.db import transaction
+from django.utils.translation import gettext
 
 from taskflow.audit.actor import Actor
 from taskflow.audit.event_log import capture_events, savepoint
@@ -84,7 +85,9 @@ def make_changes(
     """
     if len(ids) > MAX_TASKS:
         raise Invalid(
-            f"At most {MAX_TASKS} tasks can be changed at once. Choose fewer.", code="too_many"
+            gettext("At most %(max)d tasks can be changed at once. Choose fewer.")
+            % {"max": MAX_TASKS},
+            code="too_many",
         )
     refused: dict[int, Problem] = {}
     for _attempt in range(MAX_ATTEMPTS):
@@ -127,8 +130,11 @@ def _check_undoable(count: int) -> None:
     """Raise Invalid for more events than one undo takes back."""
     if count > MAX_EVENTS:
         raise Invalid(
-            f"This makes {count} changes, and one undo takes back at most {MAX_EVENTS}. Choose"
-            " fewer tasks, or fewer changes.",
+            gettext(
+                "This makes %(count)d changes, and one undo takes back at most %(max)d. Choose"
+                " fewer tasks, or fewer changes."
+            )
+            % {"count": count, "max": MAX_EVENTS},
             code="too_many",
         )
 

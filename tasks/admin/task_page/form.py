@@ -9,6 +9,7 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.admin.widgets import AutocompleteSelectMultiple
 from django.db.models import QuerySet
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.admin.fields import FormValues
@@ -116,7 +117,9 @@ class TaskForm(RecordedForm):
         elif "outcome" not in self.changed_data:
             cleaned["outcome"] = None
         elif cleaned["outcome"]:
-            self.add_error("outcome", "An open task has no outcome. Set the status to done.")
+            self.add_error(
+                "outcome", gettext("An open task has no outcome. Set the status to done.")
+            )
 
     def _compare_blocked_tasks(self, chosen: list[Task]) -> BlockedTasks:
         """Return what the user has added and removed, compared with what the form showed."""

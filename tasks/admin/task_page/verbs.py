@@ -51,7 +51,9 @@ def assign(actor: Actor, task: Task, *, force: bool) -> str:
     Raises Forbidden for an operator: nobody would be the assignee.
     """
     if actor.member is None:
-        raise Forbidden("An operator has no user in the tenant, so no task can be assigned to you.")
+        raise Forbidden(
+            translate("An operator has no user in the tenant, so no task can be assigned to you.")
+        )
     actions.assign_task(actor, task, actor.member)
     return translate("%(key)s is assigned to you.") % {"key": task.key}
 
