@@ -155,7 +155,7 @@ BUDGETS = [
     Budget("search", others.search, (1, 5), 4, 4),  # tasks, comments, pages
     Budget("undo", others.undo, (3, 8), 39, 39),
     Budget("plan", others.plan_task_change, ONCE, 6, 6),
-    Budget("offboard_user", others.offboard_user, (2, 5), 39, 39),
+    Budget("offboard_user", others.offboard_user, (2, 5), 40, 40),
     Budget("get_member", projects.get_member, ONCE, 2, 2),
     Budget("get_tag", others.get_tag, ONCE, 2, 2),
     Budget("get_index", others.get_index, ONCE, 1, 1),
