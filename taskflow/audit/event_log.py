@@ -16,6 +16,7 @@ from taskflow.audit.consequences import find_consequences
 from taskflow.audit.links import BATCH
 from taskflow.audit.models import Event
 from taskflow.db.commits import report_after_commit
+from taskflow.db.rows import build
 from taskflow.tenancy import Changes, TenantError, TenantModel
 
 log = logging.getLogger("taskflow.auth")
@@ -63,27 +64,30 @@ def record_events(actor: Actor, entries: Sequence[RecordedChange[RowT]]) -> None
         model = type(row)
         subject = (model.__name__.lower(), row.pk)
         events.append(
-            Event(
-                tenant_id=actor.tenant.pk,
-                epoch=actor.tenant.event_epoch,
-                actor_id=actor.member.pk if actor.member else None,
-                operator_id=actor.user.pk if actor.is_operator else None,
-                on_behalf_of_id=actor.on_behalf_of.pk if actor.on_behalf_of else None,
-                token_issued_by_id=actor.token.issued_by_id if actor.token else None,
-                via=actor.via,
-                request_id=actor.request_id,
-                reason=actor.reason,
-                address=actor.address or None if model.records_address else None,
-                verb=verb,
-                subject_type=subject[0],
-                subject_id=subject[1],
-                version=version,
-                project_id=project_id,
-                was_published=_was_published(row, changes),
-                changes={n: c for n, c in changes.items() if n not in model.unrecorded}
-                | {n: ["…", "…"] for n in changes if n in model.unrecorded},
-                # An event that follows from an undone change of another row undoes nothing.
-                undoes=actor.undoing.get(subject) if changes else None,
+            build(
+                Event,
+                {
+                    "tenant_id": actor.tenant.pk,
+                    "epoch": actor.tenant.event_epoch,
+                    "actor_id": actor.member.pk if actor.member else None,
+                    "operator_id": actor.user.pk if actor.is_operator else None,
+                    "on_behalf_of_id": actor.on_behalf_of.pk if actor.on_behalf_of else None,
+                    "token_issued_by_id": actor.token.issued_by_id if actor.token else None,
+                    "via": actor.via,
+                    "request_id": actor.request_id,
+                    "reason": actor.reason,
+                    "address": actor.address or None if model.records_address else None,
+                    "verb": verb,
+                    "subject_type": subject[0],
+                    "subject_id": subject[1],
+                    "version": version,
+                    "project_id": project_id,
+                    "was_published": _was_published(row, changes),
+                    "changes": {n: c for n, c in changes.items() if n not in model.unrecorded}
+                    | {n: ["…", "…"] for n in changes if n in model.unrecorded},
+                    # An event that follows from an undone change of another row undoes nothing.
+                    "undoes": actor.undoing.get(subject) if changes else None,
+                },
             )
         )
     if type(entries[0][0]).records_address:

@@ -12,6 +12,7 @@ from django.db import models
 
 from taskflow.db.columns import columns_of
 from taskflow.db.computed import ComputedField
+from taskflow.db.quick_checks import is_surely_valid
 from taskflow.http.errors import Invalid
 from taskflow.tenancy import Changes, TenantModel
 
@@ -108,11 +109,13 @@ def check_fields(row: TenantModel, names: Iterable[str] | None = None) -> None:
 
     The database checks foreign keys and uniqueness. Raises Invalid, with a pointer for each field.
     """
-    skipped = _fields_without_validation(type(row))
-    if names is not None:
-        skipped = skipped | {f.name for f in columns_of(type(row))} - set(names)
+    validated = _validated_fields(type(row))
+    checked = validated if names is None else validated.intersection(names)
+    doubtful = {name for name in checked if not is_surely_valid(row, name)}
+    if not doubtful:
+        return
     try:
-        row.clean_fields(exclude=skipped)
+        row.clean_fields(exclude={f.name for f in columns_of(type(row))} - doubtful)
     except ValidationError as error:
         errors = [
             {"pointer": f"#/{name}", "code": "invalid", "detail": " ".join(messages)}
@@ -122,9 +125,9 @@ def check_fields(row: TenantModel, names: Iterable[str] | None = None) -> None:
 
 
 @cache
-def _fields_without_validation(model: type[TenantModel]) -> set[str]:
+def _validated_fields(model: type[TenantModel]) -> set[str]:
     return {
         f.name
         for f in columns_of(model)
-        if f.is_relation or f.generated or isinstance(f, ComputedField)
+        if not (f.is_relation or f.generated or isinstance(f, ComputedField))
     }

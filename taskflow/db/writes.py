@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from functools import cache, lru_cache
+from types import NoneType
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connection, models
@@ -20,6 +22,7 @@ MAX_STATEMENTS = 500  # compiled statements of each kind that are kept
 # Of values that one INSERT of many rows has, as JSON. With the search index, each MiB takes up to a
 # second, and statement_timeout ends a statement after five.
 STATEMENT_BYTES = 1024 * 1024
+PLAIN_TYPES = frozenset({str, int, bool, NoneType, dict, list, datetime})  # never expressions
 
 
 def insert(row: models.Model) -> bool:
@@ -89,12 +92,16 @@ def _values_of(row: models.Model) -> dict[str, object] | None:
     """
     if row.pk is not None:
         return None
-    if row._state.fields_cache:
-        row._prepare_related_fields_for_save(operation_name="bulk_create")  # type: ignore[attr-defined]
+    stored = row.__dict__
+    for name, other in row._state.fields_cache.items():
+        # Of a related row that was saved later, the id has to be taken now.
+        if other is not None and stored.get(f"{name}_id", 0) is None:
+            row._prepare_related_fields_for_save(operation_name="bulk_create")  # type: ignore[attr-defined]
+            break
     values = {}
     for name, pre_save in _stored_columns(type(row)):
-        value = pre_save(row, True) if pre_save else row.__dict__[name]
-        if hasattr(value, "resolve_expression"):
+        value = pre_save(row, True) if pre_save else stored[name]
+        if type(value) not in PLAIN_TYPES and hasattr(value, "resolve_expression"):
             if isinstance(value, DatabaseDefault):
                 continue
             return None
@@ -106,8 +113,14 @@ def _values_of(row: models.Model) -> dict[str, object] | None:
 def _stored_columns(model: type[models.Model]) -> list[tuple[str, Callable[..., object] | None]]:
     """Return the stored attributes, each with the pre_save() of its field if that has its own."""
     fields = [f for f in columns_of(model) if not f.generated and not f.primary_key]
-    usual = models.Field.pre_save
-    return [(f.attname, None if type(f).pre_save is usual else f.pre_save) for f in fields]
+    return [(f.attname, None if _is_stored_as_it_is(f) else f.pre_save) for f in fields]
+
+
+def _is_stored_as_it_is(field: Any) -> bool:
+    """Return whether pre_save() of a field returns the value of the row."""
+    if type(field) in (models.DateField, models.DateTimeField):
+        return not (field.auto_now or field.auto_now_add)
+    return type(field).pre_save is models.Field.pre_save
 
 
 def _mark_saved(row: models.Model, returned: Row) -> None:

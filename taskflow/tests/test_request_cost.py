@@ -31,8 +31,8 @@ WARM_UP = 6  # requests, after which everything is compiled, prepared and cached
 LIMITS = {
     "one task": 715,
     "list": 1_060,
-    "update": 1_725,
-    "create": 2_020,
+    "update": 1_580,
+    "create": 1_660,
 }
 
 

@@ -12,6 +12,7 @@ from django.utils import timezone
 from taskflow.audit.actor import Actor
 from taskflow.audit.recorder import create_all, lock_all
 from taskflow.audit.values import FieldValues
+from taskflow.db.rows import build
 from taskflow.db.text import fold_key
 from taskflow.http.errors import Invalid, Problem
 from tasks.actions.tags import find_or_create_tags
@@ -77,12 +78,9 @@ class CreateTask:
         }
         if self.history:
             values |= {name: value for name, value in self.history.items() if value is not None}
-        return Task(
-            project=self.project,
-            title=self.title,
-            parent=rows[self.parent] if isinstance(self.parent, CreateTask) else self.parent,
-            **values,
-        )
+        parent = rows[self.parent] if isinstance(self.parent, CreateTask) else self.parent
+        values |= {"project": self.project, "title": self.title, "parent": parent}
+        return build(Task, values)
 
     def check(self, task: Task, context: Context) -> None:
         """Raise a Problem if the new task is not allowed."""

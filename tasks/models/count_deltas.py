@@ -21,6 +21,7 @@ from django.db import models
 from django.db.models import Aggregate, Count, OuterRef, Q, Subquery, Sum, Value
 from django.db.models.functions import Coalesce
 
+from taskflow.db.rows import build
 from taskflow.tenancy import Changes, TenantModel
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from tasks.models.tasks import Task
 
 COUNTS = ("todo", "in_progress", "done", "cancelled")
+COUNTED_BY = frozenset({"project", "status", "outcome", "deleted_at"})  # fields of a task
 CANCELLED = "cancelled"  # the count, and the outcome of the tasks that it counts
 MERGE_EVERY = 50  # inserted rows, on average
 
@@ -57,6 +59,9 @@ class TaskCountDelta(TenantModel):
 
         Each change is a task and its recorded changes, `{field: [before, after]}`.
         """
+        changes = [(task, fields) for task, fields in changes if not COUNTED_BY.isdisjoint(fields)]
+        if not changes:
+            return
         added: dict[int, Counter[str]] = defaultdict(Counter)
         for task, fields in _merge_changes(changes):
             for side, sign in ((0, -1), (1, 1)):
@@ -68,7 +73,9 @@ class TaskCountDelta(TenantModel):
                 if project_id is not None and values["status"] and not values["deleted_at"]:
                     added[project_id][_count_of(values["status"], values["outcome"])] += sign
         rows = [
-            cls(project_id=pk, **counts) for pk, counts in added.items() if any(counts.values())
+            build(cls, {"project_id": pk, **counts})
+            for pk, counts in added.items()
+            if any(counts.values())
         ]
         if len(rows) == 1:
             cls._default_manager.defer_create(rows[0])
