@@ -13,6 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from conftest import sign_in_browser
+from taskflow.db.query import QueryCache
 from taskflow.tenancy import inside
 from tasks.actions.comments import create_comment
 from tasks.actions.projects import create_project
@@ -183,6 +184,8 @@ def test_limits_of_the_claims_and_of_the_feed_are_said(work, monkeypatch):
     monkeypatch.setattr(activity, "MAX_CLAIMS", 1)
     monkeypatch.setattr(home_page, "MAX_CLAIMS", 1)
     monkeypatch.setattr(activity, "EVENT_WINDOW", 3)
+    select = activity._select_newest_events
+    monkeypatch.setattr(activity, "_newest_events_query", QueryCache(select))
     page = browser.get(HOME).content.decode()
 
     assert "Only the newest 1 claims of the tenant are looked through here." in page

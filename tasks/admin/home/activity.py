@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from django.db.models import Max, QuerySet
+from django.db.models import QuerySet
 from django.urls import reverse
 
 from taskflow.audit.actor import Actor
@@ -80,18 +80,25 @@ def _select_mentions(viewer: Viewer) -> QuerySet[Notification]:
 _mentions_query: QueryCache[Notification] = QueryCache(_select_mentions)
 
 
-def load_feed(actor: Actor) -> list[FeedEntry]:
-    """Return the latest events that the actor can see, with links to their rows.
+def load_feed(actor: Actor) -> tuple[list[FeedEntry], bool]:
+    """Return the latest events that the actor can see, with links to their rows, and whether there
+    may be older ones for want of which the feed is short.
 
     Two queries, one for each type of row, and one for each model that the changes refer to.
     """
-    newest = Event.objects.aggregate(newest=Max("pk"))["newest"] or 0
-    window = IdArray(tuple(range(newest - EVENT_WINDOW + 1, newest + 1)))
-    rows = _feed_query.fetch_objects((), actor.viewer, window)
+    window = [pk for (pk,) in _newest_events_query.fetch(())]
+    rows = _feed_query.fetch_objects((), actor.viewer, IdArray(tuple(window)))
     entries = read_history(actor, rows, on_screen=True)
     keys = [(entry.event.subject_type, entry.event.subject_id) for entry in entries]
     subjects = find_subjects(actor, keys)
-    return [FeedEntry(e, subjects.get(key)) for e, key in zip(entries, keys, strict=True)]
+    feed = [FeedEntry(e, subjects.get(key)) for e, key in zip(entries, keys, strict=True)]
+    return feed, len(window) >= EVENT_WINDOW and len(feed) < SHOWN_EVENTS
+
+
+@with_tenant_parameter
+def _select_newest_events() -> QuerySet[Event, Row]:
+    ids: QuerySet[Event, Row] = Event.objects.order_by("-pk").values_list("pk")
+    return ids[:EVENT_WINDOW]
 
 
 @with_tenant_parameter
@@ -103,4 +110,5 @@ def _select_feed(viewer: Viewer, window: IdArray) -> QuerySet[Event]:
     return rows.select_related(*USERS_OF_EVENT).order_by("-pk")[:SHOWN_EVENTS]
 
 
+_newest_events_query: QueryCache[Event] = QueryCache(_select_newest_events)
 _feed_query: QueryCache[Event] = QueryCache(_select_feed)

@@ -12,7 +12,6 @@ from taskflow.audit.actor import Actor
 from tasks.admin.home.activity import (
     MAX_CLAIMS,
     SHOWN_CLAIMS,
-    SHOWN_EVENTS,
     load_claims,
     load_feed,
     load_mentions,
@@ -27,7 +26,7 @@ def build_home(request: HttpRequest, context: dict[str, object]) -> dict[str, ob
     actor = get_actor(request)
     projects = load_my_projects(actor)
     claims, claims_address, is_cut = load_claims(actor)
-    feed = load_feed(actor)
+    feed, is_feed_short = load_feed(actor)
     return context | {
         "title": _("My work"),
         "first_steps": [] if projects else list_first_steps(actor),
@@ -40,7 +39,7 @@ def build_home(request: HttpRequest, context: dict[str, object]) -> dict[str, ob
         # Older claims, and events, that the user can see may be left out.
         "max_claims": MAX_CLAIMS if is_cut and len(claims) <= SHOWN_CLAIMS else None,
         "feed": feed,
-        "is_feed_short": len(feed) < SHOWN_EVENTS,
+        "is_feed_short": is_feed_short,
         "cards": count_people(actor) if actor.is_staff else [],
     }
 
