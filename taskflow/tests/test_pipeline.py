@@ -53,7 +53,9 @@ TITLES = Query(title_of)
 @pytest.fixture
 def fixtures():
     """The shared fixtures, with the statements used below prepared: others are sent alone."""
-    connection.close()  # that of other tests may have reached its limit of prepared statements
+    # A connection of other tests may have reached its limit of prepared statements.
+    connection.close()
+    connection.close_pool()
     fixtures = build_fixtures()
     for _ in range(3):
         with inside(fixtures.acme):
