@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from tasks.models.tasks import Task
 
 COUNTS = ("todo", "in_progress", "done", "cancelled")
-COUNTED_BY = frozenset({"project", "status", "outcome", "deleted_at"})  # fields of a task
+STATE = ("status", "outcome", "deleted_at")  # fields of a task that say in which count it is
+COUNTED_BY = frozenset({"project", *STATE})
 CANCELLED = "cancelled"  # the count, and the outcome of the tasks that it counts
 MERGE_EVERY = 50  # inserted rows, on average
 
@@ -67,7 +68,7 @@ class TaskCountDelta(TenantModel):
             for side, sign in ((0, -1), (1, 1)):
                 values = {
                     name: fields[name][side] if name in fields else getattr(task, name)
-                    for name in ("status", "outcome", "deleted_at")
+                    for name in STATE
                 }
                 project_id = fields["project"][side] if "project" in fields else task.project_id
                 if project_id is not None and values["status"] and not values["deleted_at"]:

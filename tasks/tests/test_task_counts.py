@@ -261,3 +261,17 @@ def test_cost_of_checking_counts_grows_with_the_rows_and_not_with_their_square(f
             costs.append(len(steps))
 
     assert costs[1] < 3 * costs[0], costs
+
+
+@pytest.mark.django_db
+def test_change_of_the_outcome_alone_is_counted(fixtures):
+    with inside(fixtures.acme):
+        change_tasks(fixtures.ada, [CompleteTask(fixtures.task)])
+        fixtures.task.refresh_from_db()
+        fixtures.task.outcome = "cancelled"
+        TaskCountDelta.objects.all().delete()
+
+        TaskCountDelta.record([(fixtures.task, {"outcome": ["completed", "cancelled"]})])
+
+        (row,) = TaskCountDelta.objects.all()
+    assert (row.project_id, row.done, row.cancelled) == (fixtures.apollo.pk, -1, 1)
