@@ -13,6 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from conftest import sign_in_browser
+from taskflow.audit.models import Event
 from taskflow.db.query import QueryCache
 from taskflow.tenancy import inside
 from tasks.actions.comments import create_comment
@@ -188,7 +189,11 @@ def test_limits_of_the_claims_and_of_the_feed_are_said(work, monkeypatch):
     monkeypatch.setattr(activity, "EVENT_WINDOW", 3)
     select = activity._select_newest_events
     monkeypatch.setattr(activity, "_newest_events_query", QueryCache(select))
-    page = browser.get(HOME).content.decode()
+    response = browser.get(HOME)
+    page = response.content.decode()
+    with inside(work.acme):
+        newest = set(Event.objects.order_by("-pk").values_list("pk", flat=True)[:3])
+    assert {entry.entry.event.pk for entry in response.context["feed"]} <= newest
 
     assert "Only the newest 1 claims of the tenant are looked through here." in page
     assert "Only the newest events of the tenant are looked through here." in page
