@@ -101,6 +101,38 @@ def test_assignee_who_was_deactivated_then_and_is_so_again_is_restored(place):
     assert boss.get("/tasks/APO-1").json()["assignee"]["id"] == ada
 
 
+@pytest.mark.parametrize("leave", ["member", "off-boarding"])
+def test_undoing_only_the_unassignment_of_somebody_who_left_is_refused(place, leave):
+    """Leaving is one request. Before it the assignee had access, so no former state has one
+    without access.
+    """
+    boss, ada = place.client("boss"), place.fixtures.ada.user.pk
+    boss.patch("/projects/APO", {"owner_id": place.fixtures.carl.user.pk})
+    boss.patch("/projects/ZEU", {"owner_id": place.fixtures.boss.user.pk})
+    if leave == "member":
+        (member,) = (
+            m for m in boss.get("/projects/APO/members").json()["data"] if m["user"]["id"] == ada
+        )
+        left = boss.delete(f"/members/{member['id']}", headers={"X-Request-Id": R1})
+    else:
+        left = boss.post(f"/users/{ada}/offboarding", {}, headers={"X-Request-Id": R1})
+    assert left.status_code < 300, left.content
+    assert boss.get("/tasks/APO-1").json()["assignee"] is None
+    (unassigned,) = (
+        e["id"]
+        for e in boss.get(f"/tasks/{place.fixtures.task.pk}/events").json()["data"]
+        if e["verb"] == "task.unassigned"
+    )
+
+    r = boss.post("/undo", {"event_ids": [unassigned]})
+
+    assert r.status_code == 409, r.content
+    expected = "no_member" if leave == "member" else "deactivated"
+    assert [e["code"] for e in r.json()["errors"]] == [expected]
+    assert boss.post("/undo", {"request_id": R1}).status_code == 200
+    assert boss.get("/tasks/APO-1").json()["assignee"]["id"] == ada
+
+
 def test_references_of_a_row_with_many_links_are_checked_once(fixtures):
     class Rows(set):
         unions = 0

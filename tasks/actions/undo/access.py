@@ -51,11 +51,15 @@ class Access(NamedTuple):
 
 
 def access_before(reversal: Reversal, user: User, project_id: int) -> Access:
-    """Return the access that the user had to the project before the events that are undone.
+    """Return the access that the user had to the project before the request that is undone.
 
-    A user who had no access before them is no obstacle: the undo restores a state that existed.
+    A user who had no access before it is no obstacle: the undo restores a state that existed.
+    One statement for the request, and one each for the changes of the user and of the members.
     """
-    since = Event.objects.filter(pk__gte=reversal.events[-1].pk).order_by("-pk")
+    first = reversal.events[-1]
+    of_request = Event.objects.filter(request_id=first.request_id, actor=first.actor_id)
+    start = of_request.order_by("pk").first() if first.request_id else None
+    since = Event.objects.filter(pk__gte=(start or first).pk).order_by("-pk")
     is_active, is_staff = user.is_active, user.is_staff
     of_user = since.filter(subject_type="user", subject_id=user.pk)
     for changes in of_user.values_list("changes", flat=True):
