@@ -34,6 +34,7 @@ from taskflow.tests.server import clean_environment, free_port, list_children, s
 
 HOST = "127.0.0.1"
 SETTLE_SECONDS = 1.0
+REPEAT_SECONDS = 0.1  # how often readers look whether they may ask again after a refusal
 PROBES = 1_500  # ordinary requests of one measurement
 EVENT = b"event: task.created"
 TENANTS = 20  # over which readers are spread
@@ -50,8 +51,10 @@ class Reader:
     received: bytes = b""
     got: list[float] = field(default_factory=list)  # when events came, by time.perf_counter()
     refusals: Counter[str] = field(default_factory=Counter)  # of polls, by their code
+    asks_at: float | None = None  # after a refusal: when it may ask again, as Retry-After says
 
     def ask(self) -> None:
+        self.asks_at = None
         wait = f"&after={self.cursor}" if self.cursor else ""
         accept = "text/event-stream" if self.kind == "stream" else "application/json"
         self.connection.sendall(
@@ -60,7 +63,9 @@ class Reader:
         )
 
     def take(self) -> None:
-        """Read what has come. A poll that is answered sends the next one."""
+        """Read what has come. A poll that is answered sends the next one; one that is refused does
+        so after the seconds of Retry-After.
+        """
         self.received += self.connection.recv(65_536)
         if self.kind == "stream":
             count = self.received.count(EVENT)
@@ -75,9 +80,11 @@ class Reader:
         if "data" in answer:
             self.got += [time.perf_counter()] * len(answer["data"])
             self.cursor = answer["next_cursor"]
+            self.ask()
         else:
             self.refusals[answer["code"]] += 1
-        self.ask()
+            seconds = float(head.lower().split(b"retry-after:")[1].split()[0])
+            self.asks_at = time.perf_counter() + seconds
 
 
 class Readers:
@@ -99,8 +106,12 @@ class Readers:
         """Read for so long, or until each of all readers together has got so many events."""
         end = time.perf_counter() + seconds
         while (left := end - time.perf_counter()) > 0:
-            for key, _ in self.selector.select(left):
+            for key, _ in self.selector.select(min(left, REPEAT_SECONDS)):
                 key.data.take()
+            now = time.perf_counter()
+            for reader in self.readers:
+                if reader.asks_at is not None and reader.asks_at <= now:
+                    reader.ask()
             if until is not None and sum(len(reader.got) for reader in self.readers) >= until:
                 return
 
@@ -130,8 +141,8 @@ def measure_latency(
     of CPU that the processes of the server have used for one reader and one event; and how many
     polls were refused, by code.
 
-    `groups` are the writer and the readers of each tenant. A poll that was answered or refused
-    sends the next one, whose first run is in the CPU time.
+    `groups` are the writer and the readers of each tenant. A poll that was answered sends the next
+    one, whose first run is in the CPU time.
     """
     tokens = [token for _, of_tenant in groups for token in of_tenant]
     readers = Readers(port, tokens, kind)

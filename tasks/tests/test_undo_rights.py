@@ -243,6 +243,19 @@ def test_undoing_the_membership_of_a_later_owner_requires_an_owner(place):
     assert place.client("carl").post("/undo", body).status_code == 403
 
 
+def test_undoing_a_change_of_a_project_in_the_trash_requires_an_owner(place):
+    """An admin may change the project, but only its owners may restore it, which comes first."""
+    named = {"headers": {"X-Request-Id": R1}}
+    carl, ada = place.client("carl"), place.client("ada")
+    assert carl.patch("/projects/APO", {"name": "Artemis"}, **named).status_code == 200
+    assert ada.delete("/projects/APO").status_code == 204
+
+    assert carl.post("/undo", {"request_id": R1}).status_code == 403
+
+    of_carl = {"request_id": R1, "actor": "@carl"}
+    assert ada.post("/undo", of_carl).status_code == 200
+
+
 def test_row_moved_to_an_invisible_project_before_the_undo_is_not_found(place, monkeypatch):
     """The move happens after the selection and before the lock."""
     with inside(place.fixtures.acme):

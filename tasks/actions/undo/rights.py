@@ -216,7 +216,9 @@ def _roles_for(actor: Actor, event: Event, row: Any) -> tuple[Role, ...]:
     or None if it was deleted permanently.
     """
     if event.subject_type == "project":
-        return (Role.OWNER,) if {"owner", "deleted_at"} & event.changes.keys() else MANAGERS
+        is_in_trash = row is not None and row.deleted_at is not None  # its owners may restore it
+        is_of_owner = is_in_trash or {"owner", "deleted_at"} & event.changes.keys()
+        return (Role.OWNER,) if is_of_owner else MANAGERS
     if event.subject_type == "projectmember":
         return _roles_for_membership(actor, event, row)
     # The author is the present one: a page may have been given to another user since.
