@@ -9,6 +9,7 @@ from django.db import DataError, IntegrityError, ProgrammingError, connection, t
 from django.db.models import Q
 
 from accounts.models import User
+from taskflow.db.postgresql import transports
 from taskflow.db.postgresql.transports import TextTransport, choose_transport
 from taskflow.db.query import Query, QueryCache
 from taskflow.db.statements import IdArray, IsInIds, Parameter
@@ -238,6 +239,30 @@ def test_statement_is_prepared_by_name_unless_a_pooler_cannot(
             (), ((int,) * (len(others) + 1),)
         ).compiled.statement.for_postgresql.text
         assert (text.decode() in prepared_texts) == prepared
+
+
+@on_postgres
+def test_oldest_prepared_statement_makes_room_for_a_new_one(
+    fixtures, nothing_prepared, monkeypatch
+):
+    monkeypatch.setattr(transports, "MAX_PREPARED", 2)
+    queries = [QueryCache(tasks_of) for _ in range(3)]
+    names = []
+    with inside(fixtures.acme):
+        for number, query in enumerate(queries):
+            ids = (fixtures.task.pk, *range(10**6, 10**6 + 10 + number))
+            for _ in range(2):
+                assert query.fetch((), ids) == [("Launch",)]
+            names.append(set(connection.session.transport.prepared.names))
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT name FROM pg_prepared_statements WHERE name LIKE 'tf_%'")
+            on_server = {name.encode() for (name,) in cursor.fetchall()}
+
+        assert query.fetch((), (fixtures.task.pk, *range(10**6, 10**6 + 10))) == [("Launch",)]
+
+    assert len(names[1]) == len(names[2]) == 2
+    assert names[1] != names[2]
+    assert on_server == names[2]
 
 
 @on_postgres

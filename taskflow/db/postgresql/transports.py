@@ -21,7 +21,9 @@ from psycopg.pq.abc import PGresult
 
 from taskflow.db.postgresql.statement import PostgresStatement
 
-MAX_PREPARED = 100  # statements per connection; each holds a plan
+# Statements per connection, each with a plan in the memory of the server. Those that were prepared
+# first make room for new ones.
+MAX_PREPARED = 200
 PREPARE_AFTER = 2  # executions
 ROWS, DONE = ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK
 # The server has other prepared statements than PreparedNames says: another client of the connection
@@ -83,7 +85,7 @@ class PreparedNames:
     """The names of the statements that a connection has prepared."""
 
     def __init__(self) -> None:
-        self.names: set[bytes] = set()
+        self.names: dict[bytes, None] = {}  # the oldest first
         self.is_out_of_sync = False  # whether the server may have other names than these
 
 
@@ -145,10 +147,14 @@ class TextTransport:
         if rendered.name in prepared.names:
             return True
         rendered.uses += 1
-        if rendered.uses < PREPARE_AFTER or len(prepared.names) >= MAX_PREPARED:
+        if rendered.uses < PREPARE_AFTER:
             return False
+        if len(prepared.names) >= MAX_PREPARED:
+            oldest = next(iter(prepared.names))
+            self._check(self.pgconn.exec_(b"DEALLOCATE " + oldest))
+            del prepared.names[oldest]
         self._check(self.pgconn.prepare(rendered.name, rendered.text, rendered.oids))
-        prepared.names.add(rendered.name)
+        prepared.names[rendered.name] = None
         return True
 
     def _deallocate_all(self) -> None:
