@@ -21,9 +21,9 @@ from psycopg.pq.abc import PGresult
 
 from taskflow.db.postgresql.statement import PostgresStatement
 
-# Statements per connection, each with a plan in the memory of the server. Those that were prepared
-# first make room for new ones.
-MAX_PREPARED = 200
+# Statements per connection: each holds a plan, of 0.7 MB for a list. The oldest makes room for a new
+# one.
+MAX_PREPARED = 100
 PREPARE_AFTER = 2  # executions
 ROWS, DONE = ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK
 # The server has other prepared statements than PreparedNames says: another client of the connection
