@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal, cast
 
-from django.contrib.admin import RelatedFieldListFilter
 from django.db import models
 from django.http import Http404, HttpRequest
 
@@ -138,10 +137,3 @@ def find_choices(request: HttpRequest, db_field: Any) -> models.QuerySet[Any]:
     rows: Any = db_field.remote_field.model._default_manager.all()
     visible: models.QuerySet[Any] = rows.visible_to(get_actor(request).viewer)
     return visible
-
-
-class VisibleRelatedFilter(RelatedFieldListFilter):
-    """Filters by the rows of another type that the user can see. Django offers all rows."""
-
-    def field_choices(self, field: Any, request: HttpRequest, model_admin: Any) -> Any:
-        return [(str(row.pk), str(row)) for row in find_choices(request, field).order_by("pk")]

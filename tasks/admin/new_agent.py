@@ -24,6 +24,7 @@ from taskflow.admin.site import Select, TextInput
 from taskflow.audit.actor import Actor, TokenScope
 from taskflow.http.parsing import check_values
 from tasks.actions.members import add_member
+from tasks.admin.labels import PROJECT_COLUMN, RowChoiceField, offer_rows
 from tasks.models import Project
 
 
@@ -32,10 +33,10 @@ class NewAgentForm(AccountForm):
     full_name = forms.CharField(
         label=gettext_lazy("Name"), required=False, max_length=100, widget=TextInput
     )
-    project: Any = forms.ModelChoiceField(
-        None,
+    project: Any = RowChoiceField(
+        PROJECT_COLUMN,
+        "projects",
         label=gettext_lazy("Project"),
-        widget=Select,
         help_text=gettext_lazy("The agent joins it, and its token works in this project alone."),
     )
     scope = forms.ChoiceField(
@@ -49,8 +50,7 @@ class NewAgentForm(AccountForm):
 
     def __init__(self, actor: Actor, *args: object) -> None:
         super().__init__(*args)
-        projects = Project.objects.visible_to(actor.viewer).order_by("key")
-        self.fields["project"].queryset = projects  # type: ignore[attr-defined]
+        offer_rows(self, actor)
 
 
 def add_agent(request: HttpRequest) -> HttpResponse:

@@ -20,9 +20,8 @@ from pydantic import ValidationError
 from accounts.admin import events
 from accounts.admin.fields import FormValues, set_messages
 from accounts.admin.recorded import get_actor, to_problem
-from accounts.models import User
 from taskflow.admin.refusals import describe_refusal, write_in_words
-from taskflow.admin.site import Select, TextInput, action, display
+from taskflow.admin.site import TextInput, action, display
 from taskflow.audit.actor import Actor
 from taskflow.audit.event_log import capture_events
 from taskflow.audit.history import HistoryEntry, read_history
@@ -30,6 +29,7 @@ from taskflow.audit.models import Event
 from taskflow.http.errors import Problem
 from taskflow.http.unavailable import Contended
 from tasks.actions.undo.undoing import UndoResult, undo
+from tasks.admin.labels import PROJECT_COLUMN, USER_COLUMN, RowChoiceField, offer_rows
 from tasks.admin.subjects import RowKey, find_subjects, show_subject
 from tasks.models import Project
 from tasks.queries.events import select_events
@@ -45,11 +45,14 @@ class UndoForm(forms.Form):
 
     event_ids = forms.CharField(required=False, widget=forms.HiddenInput)
     request_id = forms.CharField(required=False, max_length=64, widget=TextInput)
-    actor = forms.ChoiceField(required=False, widget=Select)
+    actor: Any = RowChoiceField(USER_COLUMN, "users", required=False, placeholder=_("Me"))
+    by_operators = forms.BooleanField(
+        required=False, label=_("Instead of a user, operators and commands")
+    )
     since = forms.DateTimeField(
         required=False, widget=TextInput(attrs={"placeholder": _("2026-12-01 09:00")})
     )
-    project: Any = forms.ModelChoiceField(None, required=False, widget=Select, empty_label=_("All"))
+    project: Any = RowChoiceField(PROJECT_COLUMN, "projects", required=False, placeholder=_("All"))
     until = forms.DateTimeField(required=False, widget=forms.HiddenInput)  # when the plan was made
     skip = forms.BooleanField(
         required=False,
@@ -63,18 +66,11 @@ class UndoForm(forms.Form):
 
     def __init__(self, actor: Actor, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        offer_rows(self, actor)
         set_messages(self.fields.values())
-        users = [(str(user.pk), str(user)) for user in User.objects.order_by("handle")]
-        self.fields["actor"].choices = [  # type: ignore[attr-defined]
-            ("", gettext("Me")),
-            ("none", gettext("Operators and commands")),
-            *users,
-        ]
         self.fields["since"].label = gettext("since (%(zone)s)") % {
             "zone": timezone.get_current_timezone_name()
         }
-        projects = Project.objects.visible_to(actor.viewer).order_by("key")
-        self.fields["project"].queryset = projects  # type: ignore[attr-defined]
 
     def clean_event_ids(self) -> str:
         """Refuse text that is not a list of ids, which would otherwise be ignored."""
@@ -94,13 +90,15 @@ class UndoForm(forms.Form):
 
     def clean(self) -> FormValues:
         values = super().clean() or {}
+        if values.get("actor") and values["by_operators"]:
+            self.add_error("by_operators", gettext("Choose a user, or this, not both."))
         body: dict[str, object] = {"on_conflict": OnConflict(["refuse", "skip"][values["skip"]])}
         if ids := [word for word in values.get("event_ids", "").split(",") if word.isdigit()]:
             body["event_ids"] = [int(word) for word in ids]
         elif values.get("request_id"):
-            body |= {"request_id": values["request_id"], "actor": values.get("actor") or "me"}
+            body |= {"request_id": values["request_id"], "actor": _name_actor(values)}
         elif values.get("since"):
-            body |= {"since": values["since"].isoformat(), "actor": values.get("actor") or "me"}
+            body |= {"since": values["since"].isoformat(), "actor": _name_actor(values)}
             if values.get("until"):
                 body["until"] = values["until"].isoformat()
             if values.get("project"):
@@ -182,6 +180,13 @@ class EventAdminWithUndo(events.EventAdmin):
             "opts": self.opts,
         }
         return TemplateResponse(request, "admin/undo.html", context)
+
+
+def _name_actor(values: FormValues) -> str:
+    """Return whose changes are undone, as UndoRequest names them."""
+    if values["by_operators"]:
+        return "none"
+    return str(values["actor"].pk) if values.get("actor") else "me"
 
 
 def _key_of(event: Event) -> RowKey:

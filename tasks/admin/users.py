@@ -18,35 +18,36 @@ from accounts.actions.erasure import erase_user
 from accounts.admin import users
 from accounts.admin.fields import FormValues, set_messages
 from accounts.admin.recorded import get_actor
-from accounts.models import User, UserKind
+from accounts.models import User
 from taskflow.admin.refusals import refusal_as_html
-from taskflow.admin.site import Select, action
+from taskflow.admin.site import action
+from taskflow.audit.actor import Actor
 from taskflow.http.converters import is_id
 from taskflow.http.errors import Problem
 from taskflow.http.unavailable import Contended
 from tasks.actions.offboarding import Offboarding, count_offboarding, offboard_user
+from tasks.admin.labels import USER_COLUMN, RowChoiceField, offer_rows
 from tasks.admin.new_agent import add_agent
 
 admin.site.unregister(User)
 
 
 class OffboardingForm(forms.Form):
-    hand_over_to: Any = forms.ModelChoiceField(
-        queryset=None,
+    hand_over_to: Any = RowChoiceField(
+        USER_COLUMN,
+        "people",
         required=False,
-        empty_label=_("No user: other owners take over the projects, and the tasks are unassigned"),
-        widget=Select,
+        placeholder=_("No user: other owners take over the projects, and the tasks are unassigned"),
     )
     erase = forms.BooleanField(
         required=False,
         label=_("Also erase the name, handle and e-mail permanently, events included"),
     )
 
-    def __init__(self, user: User, *args: Any) -> None:
+    def __init__(self, actor: Actor, *args: Any) -> None:
         super().__init__(*args)
+        offer_rows(self, actor)
         set_messages(self.fields.values())
-        others = User.objects.active().filter(kind=UserKind.HUMAN).exclude(pk=user.pk)
-        self.fields["hand_over_to"].queryset = others.order_by("handle")  # type: ignore[attr-defined]
 
 
 @admin.register(User)
@@ -80,8 +81,9 @@ class UserAdminWithOffboarding(users.UserAdmin):
         return HttpResponseRedirect(reverse("admin:accounts_user_offboarding", args=[object_id]))
 
     def offboarding_view(self, request: HttpRequest, user_id: int) -> HttpResponse:
-        user = get_object_or_404(User.objects.visible_to(get_actor(request).viewer), pk=user_id)
-        form = OffboardingForm(user, request.POST if request.method == "POST" else None)
+        actor = get_actor(request)
+        user = get_object_or_404(User.objects.visible_to(actor.viewer), pk=user_id)
+        form = OffboardingForm(actor, request.POST if request.method == "POST" else None)
         if request.method == "POST" and form.is_valid():
             try:
                 with transaction.atomic():
@@ -95,7 +97,7 @@ class UserAdminWithOffboarding(users.UserAdmin):
             **self.admin_site.each_context(request),
             "title": gettext("Offboard %(user)s") % {"user": user},
             "form": form,
-            "counts": _name_counts(count_offboarding(get_actor(request), user)),
+            "counts": _name_counts(count_offboarding(actor, user)),
             "opts": self.opts,
             "original": user,
         }

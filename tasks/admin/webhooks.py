@@ -15,8 +15,8 @@ from django.utils.translation import gettext_lazy as _
 from accounts.admin.fields import FormValues
 from accounts.admin.forms import RecordedForm
 from accounts.admin.recorded import RecordedAdmin, get_actor
-from accounts.admin.rights import RuledAdmin, VisibleRelatedFilter
-from taskflow.admin.site import Textarea, action, display
+from accounts.admin.rights import RuledAdmin
+from taskflow.admin.site import AutocompleteSelectFilter, Textarea, action, display
 from taskflow.audit.actor import Actor
 from tasks.actions import webhooks as actions
 from tasks.admin.rights import check_webhook_manager
@@ -167,7 +167,8 @@ class DeliveryAdmin(RuledAdmin):
         "duration_ms",
         "attempted_at",
     ]
-    list_filter = ["state", ("webhook", VisibleRelatedFilter)]
+    list_filter = ["state", ("webhook", AutocompleteSelectFilter)]
+    list_filter_submit = True
     list_select_related = ["webhook"]
     search_fields = ["message_id", "event_type"]
     ordering = ["-id"]

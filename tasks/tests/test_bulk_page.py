@@ -126,6 +126,26 @@ def test_changes_are_made_in_one_request_that_can_be_undone(fixtures, browser, t
     assert {task.priority for task in stored(fixtures, tasks)} == {"high"}
 
 
+def test_tasks_are_assigned_to_a_user_or_to_nobody(fixtures, browser, tasks):
+    ada = fixtures.ada.user.pk
+    both = send(browser, tasks, "preview", assignee=ada, remove_assignee="on")
+    send(browser, tasks, "make", assignee=ada)
+    assigned = {task.assignee_id for task in stored(fixtures, tasks)}
+    send(browser, tasks, "make", remove_assignee="on")
+
+    assert "Choose a user, or nobody, not both." in both.content.decode()
+    assert assigned == {ada}
+    assert {task.assignee_id for task in stored(fixtures, tasks)} == {None}
+
+
+def test_user_who_cannot_see_a_task_is_refused_with_the_reason(fixtures, browser, tasks):
+    r = send(browser, tasks, "preview", assignee=fixtures.eve.user.pk)
+
+    text = r.content.decode()
+    assert "3 are refused." in text
+    assert "is not a member of" in text
+
+
 def test_refused_tasks_are_named_with_the_reason_and_can_be_left_out(fixtures, browser, tasks):
     with inside(fixtures.acme):
         child = create_task(fixtures.ada, fixtures.apollo, title="child", parent=tasks[0])
@@ -172,15 +192,15 @@ def test_deletion_counts_before_and_can_be_undone(fixtures, browser, tasks):
 
 
 def test_tasks_are_moved_and_assigned_to_a_member_of_the_new_project(fixtures, browser, tasks):
+    """The assignee is a member of the new project alone."""
     with inside(fixtures.acme):
         other = create_project(fixtures.ada, name="Other", key="OTH")
         add_member(fixtures.ada, other, user=fixtures.eve.user)
-        mixed = create_task(fixtures.ada, other, title="o")
 
-    r = send(browser, [*tasks, mixed], "make", project=other.pk, assignee=fixtures.eve.user.pk)
+    r = send(browser, tasks, "make", project=other.pk, assignee=fixtures.eve.user.pk)
 
-    assert "4 tasks are changed." in message_of(r)
-    rows = stored(fixtures, [*tasks, mixed])
+    assert "3 tasks are changed." in message_of(r)
+    rows = stored(fixtures, tasks)
     assert {(t.project.key, t.assignee_id) for t in rows} == {("OTH", fixtures.eve.user.pk)}
 
 
@@ -192,6 +212,8 @@ def test_tasks_are_moved_and_assigned_to_a_member_of_the_new_project(fixtures, b
         ({"priority": "huge"}, "Choose a value of the list."),
         ({"due_on": "soon"}, "Enter a day that exists"),
         ({"due_on": "2026-12-01", "remove_due": "on"}, "not both"),
+        ({"assignee": "999999"}, "Choose a value of the list."),
+        ({"assignee": "½"}, "Choose a value of the list."),
         ({"due_on": "1900-01-01"}, "1970"),
         ({"add_tags": "x" * 101}, "100 characters"),
         ({"project": "999999"}, "Choose a value of the list."),

@@ -27,6 +27,23 @@ def test_end_that_cannot_be_stored_is_refused(client, until):
     assert r.context["form"].non_field_errors() == ["Enter a request id, or a user and a time."]
 
 
+def test_changes_of_a_user_or_of_operators_are_chosen(rows, client):
+    with inside(rows.root.tenant):
+        update_task(rows.ada, rows.task, priority="high")
+    form = {"since": "2026-01-01 00:00"}
+
+    of_ada = client.post(UNDO, form | {"actor": rows.ada.user.pk, "project": rows.task.project_id})
+    of_operators = client.post(UNDO, form | {"by_operators": "on"})
+    of_both = client.post(UNDO, form | {"actor": rows.ada.user.pk, "by_operators": "on"})
+
+    undo_request = of_ada.context["form"].cleaned_data["undo_request"]
+    assert (undo_request.actor, undo_request.project) == (
+        str(rows.ada.user.pk), str(rows.task.project_id),
+    )  # fmt: skip
+    assert of_operators.context["form"].cleaned_data["undo_request"].actor == "none"
+    assert of_both.context["form"].errors == {"by_operators": ["Choose a user, or this, not both."]}
+
+
 @pytest.fixture
 def fail_once(monkeypatch):
     """Let the first call of a function of a module fail, as one that a deadlock ends."""

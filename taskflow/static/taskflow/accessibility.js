@@ -93,6 +93,16 @@
     field.querySelector(".select2-search__field")?.setAttribute("aria-label", name);
   };
 
+  // A list of the browser takes what is typed as a search, and so does a field that has the focus.
+  const openByTyping = (event) => {
+    const field = event.target.closest?.(".select2-selection--single");
+    const isText = event.key.length === 1 && event.key !== " ";
+    if (!field || !isText || event.ctrlKey || event.metaKey || event.altKey) return;
+    const container = field.closest(".select2-container");
+    django.jQuery(container.previousElementSibling).select2("open");
+    document.querySelector(".select2-container--open .select2-search__field")?.focus();
+  };
+
   const nameSearch = (field) => {
     if (!field.hasAttribute("aria-label")) field.setAttribute("aria-label", NAMES.search);
   };
@@ -119,6 +129,7 @@
     (document.getElementById("main") || document.getElementById("page"))?.setAttribute("role", "main");
     document.getElementById("nav-sidebar-inner")?.setAttribute("aria-label", NAMES.menu);
     improve(document.body);
+    document.addEventListener("keydown", openByTyping);
     new MutationObserver((changes) => {
       for (const change of changes) {
         for (const node of change.addedNodes) {

@@ -58,6 +58,8 @@ PAGES = {
     "board": "/admin/tasks/task/board/",
     "calendar": "/admin/tasks/task/calendar/",
     "CSV import": "/admin/import/",
+    "undo": "/admin/audit/event/undo/",
+    "move": "/admin/tasks/task/2/move/",
     "quick add": "/admin/tasks/task/quick-add/",
     "new agent": "/admin/accounts/user/new-agent/",
     "tenants": "/admin/accounts/tenant/",

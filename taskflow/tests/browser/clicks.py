@@ -66,13 +66,27 @@ class Clicks:
 
     def pick(self, name: str, text: str) -> None:
         """Choose a row in the field of this name that searches for rows: open it, type, choose."""
-        box = self.page.locator(f"select[name={name}] + .select2").get_by_role("combobox")
-        self.click(box)
-        search = self.page.locator(".select2-container--open .select2-search__field")
-        search.fill(text)
+        self.click(self._field(name))
+        self._open_search().fill(text)
+        self._choose(text)
+
+    def type_and_choose(self, name: str, text: str) -> None:
+        """Choose a row in such a field with the keyboard: move to it, type, choose."""
+        self._field(name).focus()
+        self.page.keyboard.type(text)
+        self._choose(text)
+
+    def _field(self, name: str) -> Locator:
+        return self.page.locator(f"select[name={name}] + .select2").get_by_role("combobox")
+
+    def _open_search(self) -> Locator:
+        return self.page.locator(".select2-container--open .select2-search__field")
+
+    def _choose(self, text: str) -> None:
+        """Press Enter when the row with the text is found."""
         options = self.page.locator(".select2-results__option--highlighted")
         options.filter(has_text=re.compile(re.escape(text), re.IGNORECASE)).wait_for()
-        self.press_enter(search)
+        self.press_enter(self._open_search())
 
     def expect(self, text: str) -> None:
         """Wait until the page shows a text."""

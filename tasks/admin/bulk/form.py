@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Any
 
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from accounts.admin.fields import FormValues, set_messages
-from accounts.models import User
 from taskflow.admin.refusals import list_sentences
 from taskflow.admin.site import Select, TextInput
 from taskflow.audit.actor import Actor
 from taskflow.http.errors import Problem
 from taskflow.http.parsing import check_values
 from tasks.admin.bulk.edit import BulkEdit
-from tasks.models import Outcome, Priority, Project, ProjectStatus, Status, Task
+from tasks.admin.labels import PROJECT_COLUMN, USER_COLUMN, RowChoiceField, offer_rows
+from tasks.models import Outcome, Priority, Status
 from tasks.schemas.bulk import RemovedTags, TaskTags
 from tasks.schemas.tasks import TaskCreate
 
-NOBODY = "none"
 KEEP = ("", _("Keep as it is"))
 NOTHING_CHOSEN = _("Choose at least one change.")
 STATUSES = [
@@ -33,7 +31,10 @@ STATUSES = [
 class BulkForm(forms.Form):
     """What to change of the selected tasks. Empty fields keep the values of each task."""
 
-    assignee = forms.ChoiceField(required=False, widget=Select, label=_("Assignee"))
+    assignee: Any = RowChoiceField(
+        USER_COLUMN, "active_users", required=False, label=_("Assignee"), placeholder=KEEP[1]
+    )
+    remove_assignee = forms.BooleanField(required=False, label=_("Assign to nobody"))
     status = forms.ChoiceField(
         required=False, widget=Select, label=_("Status"), choices=lambda: STATUSES
     )
@@ -58,22 +59,18 @@ class BulkForm(forms.Form):
     remove_tags = forms.CharField(
         required=False, widget=TextInput, label=_("Remove tags"), help_text=_("Separate by commas.")
     )
-    project: Any = forms.ModelChoiceField(
-        None, required=False, widget=Select, label=_("Move to"), empty_label=str(KEEP[1])
+    project: Any = RowChoiceField(
+        PROJECT_COLUMN,
+        "unarchived_projects",
+        required=False,
+        label=_("Move to"),
+        placeholder=KEEP[1],
     )
 
-    def __init__(self, actor: Actor, tasks: Collection[Task], *args: Any, **kwargs: Any) -> None:
-        """Offer the people who can be assigned to tasks of these projects. Two queries."""
+    def __init__(self, actor: Actor, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        offer_rows(self, actor)
         set_messages(self.fields.values())
-        self.people = {
-            str(user.pk): user
-            for user in find_assignable_users(actor, {t.project_id for t in tasks})
-        }
-        people = [(pk, str(user)) for pk, user in self.people.items()]
-        self.fields["assignee"].choices = [KEEP, (NOBODY, _("Nobody")), *people]  # type: ignore[attr-defined]
-        projects = Project.objects.visible_to(actor.viewer).exclude(status=ProjectStatus.ARCHIVED)
-        self.fields["project"].queryset = projects.order_by("key")  # type: ignore[attr-defined]
 
     def clean_add_tags(self) -> list[str]:
         return _read_tags(TaskTags, self.cleaned_data["add_tags"])
@@ -83,6 +80,8 @@ class BulkForm(forms.Form):
 
     def clean(self) -> FormValues:
         values = super().clean() or {}
+        if values.get("assignee") and values.get("remove_assignee"):
+            self.add_error("remove_assignee", _("Choose a user, or nobody, not both."))
         if values.get("due_on") and values.get("remove_due"):
             self.add_error("remove_due", _("Choose a day, or remove the due date, not both."))
         if values.get("due_on"):
@@ -96,8 +95,8 @@ class BulkForm(forms.Form):
         values = self.cleaned_data
         return BulkEdit(
             project=values["project"],
-            assignee=self.people.get(values["assignee"]),
-            is_unassigned=values["assignee"] == NOBODY,
+            assignee=values["assignee"],
+            is_unassigned=values["remove_assignee"],
             status=values["status"] or None,
             priority=values["priority"] or None,
             due_on=values["due_on"],
@@ -106,13 +105,6 @@ class BulkForm(forms.Form):
             removed_tags=values["remove_tags"],
             force=values["force"],
         )
-
-
-def find_assignable_users(actor: Actor, project_ids: Collection[int]) -> list[User]:
-    """Return the active users who can see one of the projects, by handle. One query."""
-    users = User.objects.visible_to(actor.viewer).active()
-    members = users.filter(memberships__project__in=sorted(project_ids))
-    return list((users.filter(is_staff=True) | members).distinct().order_by("handle"))
 
 
 def _read_tags(schema: type[Any], text: str) -> list[str]:

@@ -81,7 +81,7 @@ class BulkTaskList(FilteredTaskList):
             messages.error(request, _("There are no tasks to change. Select some in the list."))
             return HttpResponseRedirect(_list_of(request))
         is_bound = "delete" not in request.POST and bool(STEPS & request.POST.keys())
-        form = BulkForm(actor, tasks, request.POST if is_bound else None)
+        form = BulkForm(actor, request.POST if is_bound else None)
         if _is_deletion(request):
             return self._preview_or_make(request, tasks, form, BulkEdit(is_deletion=True))
         if is_bound and "edit" not in request.POST and form.is_valid():

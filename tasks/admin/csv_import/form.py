@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
-from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from accounts.admin.fields import set_messages
 from taskflow.admin.site import FileInput, Select
 from taskflow.audit.actor import Actor
-from tasks.models import Project, ProjectStatus
-from tasks.rules import WRITERS
+from tasks.admin.labels import PROJECT_COLUMN, RowChoiceField, offer_rows
 from tasks.schemas.csv import DateOrder, OnExisting
 
 EXISTING = [
@@ -31,7 +29,7 @@ DATE_ORDERS = [
 class ImportForm(forms.Form):
     """Which file goes where. `packed` is the file of an earlier request of the page."""
 
-    project: Any = forms.ModelChoiceField(None, widget=Select, label=_("Project"), empty_label=None)
+    project: Any = RowChoiceField(PROJECT_COLUMN, "writable_projects", label=_("Project"))
     file = forms.FileField(
         required=False,
         label=_("File"),
@@ -50,20 +48,11 @@ class ImportForm(forms.Form):
 
     def __init__(self, actor: Actor, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        offer_rows(self, actor)
         set_messages(self.fields.values())
-        self.fields["project"].queryset = find_writable_projects(actor)  # type: ignore[attr-defined]
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or {}
         if not self.errors and not (values.get("file") or values.get("packed")):
             self.add_error("file", _("Choose a file."))
         return values
-
-
-def find_writable_projects(actor: Actor) -> models.QuerySet[Project]:
-    """Return the projects in which the actor may create tasks, by key."""
-    projects = Project.objects.visible_to(actor.viewer).exclude(status=ProjectStatus.ARCHIVED)
-    if not actor.is_staff:
-        own = models.Q(memberships__user=actor.user.pk, memberships__role__in=WRITERS)
-        projects = projects.filter(own)
-    return projects.order_by("key")

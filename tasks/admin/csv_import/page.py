@@ -17,6 +17,7 @@ from taskflow.audit.actor import Actor
 from taskflow.http.errors import Problem
 from taskflow.http.unavailable import Contended
 from tasks.admin.addresses import list_address
+from tasks.admin.choices import find_writable_projects
 from tasks.admin.csv_import.form import ImportForm
 from tasks.admin.csv_import.mapping import (
     CHOICES,
@@ -63,7 +64,7 @@ def import_csv(request: HttpRequest) -> HttpResponse:
     """
     actor = get_actor(request)
     is_post = request.method == "POST"
-    initial = {"project": request.GET.get("project", "")} if not is_post else {}
+    initial = {} if is_post else {"project": _suggest_project(request)}
     form = ImportForm(
         actor, request.POST if is_post else None, request.FILES or None, initial=initial
     )
@@ -84,6 +85,12 @@ def import_csv(request: HttpRequest) -> HttpResponse:
         report_done(request, describe_import(trial.report))
         return HttpResponseRedirect(list_address(project=values["project"].key))
     return _show(request, form, columns=columns, trial=trial, packed=pack(text), table=table)
+
+
+def _suggest_project(request: HttpRequest) -> object:
+    """Return the id of the project in the address, or of the first by key. At most one query."""
+    projects = find_writable_projects(get_actor(request))
+    return request.GET.get("project") or projects.values_list("pk", flat=True).first()
 
 
 def _run(

@@ -13,35 +13,35 @@ from django.utils.translation import gettext_lazy as _
 from accounts.admin.fields import set_messages
 from accounts.admin.recorded import get_actor
 from taskflow.admin.refusals import refusal_as_html
-from taskflow.admin.site import Select
 from taskflow.audit.actor import Actor
 from taskflow.http.errors import Problem
 from tasks.admin.done import report_done
+from tasks.admin.labels import PROJECT_COLUMN, RowChoiceField, offer_rows
 from tasks.admin.task_page.base import find_refusal
 from tasks.admin.task_page.head import task_address
 from tasks.changes.tasks import move_task
-from tasks.models import Project, ProjectStatus, Task
-
-MAX_CHOICES = 500  # projects in the list of choices; the page of the task finds others by search
-
-
-class ProjectChoice(forms.ModelChoiceField):  # type: ignore[type-arg]
-    def label_from_instance(self, obj: Project) -> str:
-        return f"{obj.key} · {obj.name}"
+from tasks.models import Project, Task
 
 
 class MoveForm(forms.Form):
-    project: Any = ProjectChoice(
-        queryset=None, label=_("Project"), widget=Select, empty_label=_("Choose a project")
+    project: Any = RowChoiceField(
+        PROJECT_COLUMN,
+        "unarchived_projects",
+        label=_("Project"),
+        placeholder=_("Choose a project"),
     )
 
     def __init__(self, actor: Actor, task: Task, *args: Any) -> None:
         super().__init__(*args)
+        offer_rows(self, actor)
         set_messages(self.fields.values())
-        projects = Project.objects.visible_to(actor.viewer).exclude(pk=task.project_id)
-        projects = projects.exclude(status=ProjectStatus.ARCHIVED).order_by("key")
-        ids = list(projects.values_list("pk", flat=True)[:MAX_CHOICES])
-        self.fields["project"].queryset = projects.filter(pk__in=ids)  # type: ignore[attr-defined]
+        self.task = task
+
+    def clean_project(self) -> Project:
+        project: Project = self.cleaned_data["project"]
+        if project.pk == self.task.project_id:
+            raise forms.ValidationError(translate("The task is in this project already."))
+        return project
 
 
 def show_move(request: HttpRequest, task: Task, context: dict[str, object]) -> HttpResponse:

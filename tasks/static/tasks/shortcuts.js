@@ -13,7 +13,8 @@
   let g_until = 0; // milliseconds: until when a key belongs to a "g" before it
 
   function takes_keys(element) {
-    return element.isContentEditable || ["INPUT", "TEXTAREA", "SELECT"].includes(element.tagName);
+    const takesText = ["INPUT", "TEXTAREA", "SELECT"].includes(element.tagName);
+    return takesText || element.isContentEditable || element.closest("[role=combobox]") !== null;
   }
 
   document.addEventListener("keydown", (event) => {
