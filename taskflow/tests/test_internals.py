@@ -662,6 +662,7 @@ REPLACED = {
     "unfold/helpers/command_results.html": ("command-results-list", "selectItem", "currentIndex"),
     "unfold/helpers/header_title.html": ("part.title", "part.link"),
     "unfold/helpers/messages.html": ("DEFAULT_MESSAGE_LEVELS", "messages/success.html"),
+    "unfold/helpers/pagination_default.html": ("paginator_number cl i", "pagination_required"),
     "unfold/helpers/search.html": ("opencommand",),
 }
 

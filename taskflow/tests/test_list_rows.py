@@ -17,6 +17,7 @@ from accounts.models import User
 from conftest import Fixtures
 from taskflow.admin.list_rows import ListRows
 from taskflow.admin.template_loader import remove_indentation
+from taskflow.audit.recorder import create_all
 from taskflow.tenancy import inside
 from tasks.changes.tasks import complete_task
 from tasks.models import Project, Tag, Task
@@ -164,3 +165,15 @@ def test_no_list_has_what_rows_do_not_show(model):
 )
 def test_templates_are_loaded_without_their_indentation(text, loaded):
     assert remove_indentation(text) == (loaded or text)
+
+
+def test_sign_between_two_page_numbers_is_no_link(fixtures, browser, monkeypatch):
+    """Unfold's is a link to `?p=%E2%80%A6`, which shows the first page."""
+    monkeypatch.setattr(admin.site._registry[Tag], "list_per_page", 1)
+    with inside(fixtures.acme):
+        create_all(fixtures.boss, [Tag(name=f"t{n}") for n in range(15)])
+
+    page = browser.get("/admin/tasks/tag/").content.decode()
+
+    assert re.findall(r'href="\?p=([^"]*)"', page) == ["2", "3", "4", "14", "15"]
+    assert re.search(r">\s*…\s*<", page)
