@@ -25,6 +25,8 @@ from django.utils.translation import gettext
 from unfold.templatetags.unfold_list import result_headers
 from unfold.utils import display_for_field, display_for_value
 
+from taskflow.admin.empty import EMPTY
+
 Cell = Callable[[Any], str]  # returns the escaped text of a cell for a row
 
 NOT_IN_CSS = re.compile(r"[^\w .,-]")
@@ -168,7 +170,7 @@ def _show_label(value: Any, kinds: Any) -> str:
     """
     text = value[1] if isinstance(value, tuple) else value
     if not text:
-        return "-"
+        return EMPTY
     kind = kinds.get(_key_of_label(value)) if isinstance(kinds, dict) else None
     name = f"list-label {kind}" if kind in LABEL_TYPES else "list-label"
     return f'<span class="{name}">{conditional_escape(text)}</span>'

@@ -23,6 +23,7 @@ from django.utils.functional import SimpleLazyObject
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext_lazy as _
 
+from taskflow.admin.empty import EMPTY
 from taskflow.admin.refusals import sentence_of
 from taskflow.http.request import Request
 
@@ -52,6 +53,8 @@ PER_REQUEST = frozenset(
 
 
 class AdminSite(UnfoldAdminSite):
+    empty_value_display = EMPTY
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.pages: list[URLPattern] = []

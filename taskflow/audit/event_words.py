@@ -16,13 +16,13 @@ from django.core.exceptions import FieldDoesNotExist
 from django.db import models
 from django.utils.translation import gettext
 
+from taskflow.admin.empty import EMPTY
 from taskflow.admin.times import show_day, show_time
 from taskflow.audit.event_types import known_event_types
 from taskflow.audit.resource_types import resource_types
 from taskflow.audit.verbs import sentence_of_verb
 
 MAX_VALUE_LENGTH = 120  # characters; longer values are cut
-EMPTY = "–"  # shown for a value that is null or empty
 # The predicates for verbs that all resource types have. They name no field but the title.
 GENERAL_PREDICATES = {
     "deleted": "moved the {label} to the trash",

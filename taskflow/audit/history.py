@@ -10,10 +10,10 @@ from typing import Any
 from django.db import models
 from django.utils.translation import gettext
 
+from taskflow.admin.empty import EMPTY
 from taskflow.admin.refusals import write_in_words
 from taskflow.audit.actor import Actor
 from taskflow.audit.event_words import (
-    EMPTY,
     action_of,
     name_field,
     name_verb,

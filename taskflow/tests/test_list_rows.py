@@ -15,6 +15,7 @@ from unfold.templatetags.unfold_list import results
 
 from accounts.models import User
 from conftest import Fixtures
+from taskflow.admin.empty import EMPTY
 from taskflow.admin.list_rows import ListRows
 from taskflow.admin.template_loader import remove_indentation
 from taskflow.audit.recorder import create_all
@@ -177,3 +178,14 @@ def test_sign_between_two_page_numbers_is_no_link(fixtures, browser, monkeypatch
 
     assert re.findall(r'href="\?p=([^"]*)"', page) == ["2", "3", "4", "14", "15"]
     assert re.search(r">\s*…\s*<", page)
+
+
+def test_lists_and_pages_show_one_sign_for_no_value(fixtures, browser):
+    addresses = [f"/admin/{m._meta.app_label}/{m._meta.model_name}/" for m in LISTED]
+    addresses.append(f"/admin/accounts/user/{fixtures.ada.user.pk}/change/")
+    pages = [browser.get(address).content.decode() for address in addresses]
+
+    assert [
+        a for a, page in zip(addresses, pages, strict=True) if re.search(r">\s*-\s*<", page)
+    ] == []
+    assert sum(page.count(f">{EMPTY}<") for page in pages) > 10

@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.admin.forms import RecordedForm
 from accounts.admin.recorded import RecordedAdmin, get_actor
+from taskflow.admin.empty import EMPTY
 from taskflow.admin.site import AutocompleteSelectFilter, action, display
 from tasks.actions import claims as actions
 from tasks.admin.home.activity import CLAIMS_AT_WORK
@@ -131,7 +132,7 @@ class ClaimAdmin(RecordedAdmin):
 
     @display(description=_("progress"), ordering="progress")
     def show_progress(self, claim: Claim) -> str:
-        return "–" if claim.progress is None else f"{claim.progress} %"
+        return EMPTY if claim.progress is None else f"{claim.progress} %"
 
     @display(description=_("last heartbeat"), ordering="heartbeat_at")
     def show_heartbeat(self, claim: Claim) -> str:

@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from accounts.admin.fields import FormValues
 from accounts.admin.recorded import get_actor
+from taskflow.admin.empty import EMPTY
 from taskflow.admin.site import AutocompleteSelectFilter, action, display
 from taskflow.admin.times import show_day, show_time
 from taskflow.audit.actor import Actor
@@ -138,7 +139,7 @@ class TaskAdmin(BulkTaskList, TaskPageAdmin):
     def show_due(self, task: Task) -> str:
         if task.due_date:
             return show_time(task.due_date)
-        return show_day(task.due_on) if task.due_on else "–"
+        return show_day(task.due_on) if task.due_on else EMPTY
 
     @action(description=gettext_lazy("Complete"))
     def complete(self, request: HttpRequest, queryset: models.QuerySet[Task]) -> None:
