@@ -8,21 +8,22 @@ import sys
 from pathlib import Path
 from shlex import quote
 
-MODULE = "command_line.py"  # of `python -m taskflow.command_line`
+SCRIPT = "taskflow"  # of an installed package
 
 
 def name_program() -> str:
     """Return what has to be typed before the name of a command, in this directory and shell.
 
     In a checkout `.venv/bin/python manage.py`, of an installed package `taskflow`, or the path of
-    that program where the shell does not find it by its name, as with `pipx run`.
+    that program where the shell does not find it by its name, as with `pipx run`. Other programs,
+    such as the server of another package, run no commands: then `python -m taskflow.command_line`.
     """
     program = sys.argv[0]
-    if Path(program).name == "manage.py":
-        return f"{_shorten(sys.executable)} {quote(program)}"
-    if Path(program).name == MODULE:
-        return f"{_shorten(sys.executable)} -m taskflow.command_line"
     name = Path(program).name
+    if name == "manage.py":
+        return f"{_shorten(sys.executable)} {quote(program)}"
+    if name != SCRIPT:
+        return f"{_shorten(sys.executable)} -m taskflow.command_line"
     found = shutil.which(name)
     is_found = found is not None and Path(found).resolve() == Path(program).resolve()
     return name if is_found else _shorten(program)

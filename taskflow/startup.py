@@ -11,6 +11,8 @@ from __future__ import annotations
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, InterfaceError, NotSupportedError, OperationalError
 
+from taskflow.program import name_program
+
 UNDEFINED_OBJECTS = {"42P01", "42703"}  # SQLSTATEs: no such table, no such column
 
 
@@ -20,7 +22,7 @@ def describe_failure(error: Exception) -> str | None:
     if isinstance(error, ImproperlyConfigured):
         return f"The configuration is wrong: {text}"
     if _needs_migration(error, text):
-        return "The database is not up to date. Run: python manage.py migrate"
+        return f"The database is not up to date. Run: {name_program()} migrate"
     if _is_unusable(error, text):
         return f"The database cannot be used: {text}"
     return None

@@ -9,9 +9,11 @@ from __future__ import annotations
 from django.core.management.base import CommandError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from taskflow.program import name_program
+
 
 def refuse_pooler(connection: BaseDatabaseWrapper, command: str) -> None:
-    """Raise CommandError for the command `manage.py <command>` behind a pooler. One query."""
+    """Raise CommandError for the command behind a pooler. One query."""
     if is_behind_pooler(connection):
         raise build_refusal(command)
 
@@ -19,8 +21,8 @@ def refuse_pooler(connection: BaseDatabaseWrapper, command: str) -> None:
 def build_refusal(command: str) -> CommandError:
     """Return the error of a command that cannot work through a pooler."""
     return CommandError(
-        f"`manage.py {command}` cannot work through a connection pooler, which could give the owner"
-        f" role to other clients. Run `manage.py {command}` with a DATABASE_URL that names the"
+        f"`{command}` cannot work through a connection pooler, which could give the owner role to"
+        f" other clients. Run `{name_program()} {command}` with a DATABASE_URL that names the"
         " server itself."
     )
 

@@ -208,6 +208,9 @@ def test_greeting_without_a_tenant_says_how_to_create_one(db, monkeypatch, subdo
         ("/v/bin/python", "{here}/bin/taskflow", True, "taskflow"),
         ("/v/bin/python", "/opt/bin/taskflow", False, "/opt/bin/taskflow"),
         ("/v/bin/python", "/x/command_line.py", False, "/v/bin/python -m taskflow.command_line"),
+        ("/v/bin/python", "/x/serving.py", False, "/v/bin/python -m taskflow.command_line"),
+        ("/v/bin/python", "-c", False, "/v/bin/python -m taskflow.command_line"),
+        ("{here}/v/bin/python", "/b/gunicorn", True, "v/bin/python -m taskflow.command_line"),
     ],
 )
 def test_greeting_names_a_command_that_works_as_typed(

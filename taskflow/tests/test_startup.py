@@ -55,7 +55,7 @@ def run(tmp_path):
         ("-c 'import taskflow.wsgi'", {"TASKFLOW_LOG_LEVEL": "loud"}, "Set it to one of DEBUG"),
         ("manage.py seed", {"TASKFLOW_DATA_DIR": "/proc/none"}, "/proc/none cannot be created"),
         ("manage.py purge", {"DATABASE_URL": "sqlite:////"}, "unable to open database file"),
-        ("manage.py export acme", {}, "Run: python manage.py migrate"),
+        ("manage.py export acme", {}, "python manage.py migrate"),
         ("manage.py migrate", {"DATABASE_URL": f"postgres://u:hunter2@{CLOSED}/d"}, "refused"),
         (
             "manage.py createsuperuser --email a@b.example --noinput",
@@ -112,13 +112,17 @@ def caused(error: Exception, sqlstate: str) -> Exception:
         (DatabaseError("file is not a database"), "cannot be used: file is not a database"),
         (NotSupportedError("PostgreSQL 16 or later"), "cannot be used: PostgreSQL 16 or later"),
         (ProgrammingError('invalid connection option "x"'), "cannot be used: invalid connection"),
-        (OperationalError("no such table: tasks_task"), "Run: python manage.py migrate"),
-        (OperationalError("no such column: x.y"), "Run: python manage.py migrate"),
-        (caused(ProgrammingError("relation"), "42P01"), "Run: python manage.py migrate"),
-        (caused(ProgrammingError("column"), "42703"), "Run: python manage.py migrate"),
+        (OperationalError("no such table: tasks_task"), "Run: /v/bin/taskflow migrate"),
+        (OperationalError("no such column: x.y"), "Run: /v/bin/taskflow migrate"),
+        (caused(ProgrammingError("relation"), "42P01"), "Run: /v/bin/taskflow migrate"),
+        (caused(ProgrammingError("column"), "42703"), "Run: /v/bin/taskflow migrate"),
     ],
 )
-def test_configuration_or_database_failure_is_described_in_one_sentence(error, message):
+def test_configuration_or_database_failure_is_described_in_one_sentence(
+    error, message, monkeypatch
+):
+    monkeypatch.setattr(sys, "argv", ["/v/bin/taskflow", "export"])
+
     sentence = describe_failure(error)
 
     assert sentence is not None

@@ -89,8 +89,8 @@ SELECT EXISTS (SELECT FROM pg_tables WHERE tablename = 'django_migrations'
 """
 REFUSAL = (
     "This login may not migrate, because it may not use all of the roles"
-    f" {', '.join(ROLES)}. Run `manage.py migrate` with the login that set up the database; if that"
-    f" is this one, create the missing roles and grant them to it: see docs/architecture.md."
+    f" {', '.join(ROLES)}. Migrate with the login that set up the database; if that is this one,"
+    f" create the missing roles and grant them to it: see docs/architecture.md."
 )
 
 
