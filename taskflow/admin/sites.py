@@ -7,7 +7,7 @@ each model (accounts/admin/rights.py). The menu shows only pages that can be ope
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache, partial, wraps
+from functools import cache, lru_cache, partial, wraps
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
@@ -106,17 +106,16 @@ class AdminSite(UnfoldAdminSite):
 
     def get_sidebar_list(self, request: HttpRequest) -> list[dict[str, Any]]:
         """Return the groups of the menu, without the pages that the user cannot open."""
-        sidebar = cast(dict[str, Any], settings.UNFOLD["SIDEBAR"])
         groups = [
             {
                 "title": group["title"],
                 "items": [
                     show_item(request, item)
                     for item in group["items"]
-                    if is_open_to(request, str(item["link"]))
+                    if is_open_to(request, item["link"])
                 ],
             }
-            for group in sidebar["navigation"]
+            for group in list_menu()
         ]
         return [group for group in groups if group["items"]]
 
@@ -191,6 +190,18 @@ def find_reason(request: HttpRequest) -> str:
     return sentence_of(refusal.code, refusal.detail) if refusal else str(NOT_PERMITTED)
 
 
+@cache
+def list_menu() -> list[dict[str, Any]]:
+    """Return the groups of the menu of the settings. Their addresses are the same for every
+    request, so that they are computed once in a process.
+    """
+    sidebar = cast(dict[str, Any], settings.UNFOLD["SIDEBAR"])
+    return [
+        group | {"items": [item | {"link": str(item["link"])} for item in group["items"]]}
+        for group in sidebar["navigation"]
+    ]
+
+
 def is_open_to(request: HttpRequest, address: str) -> bool:
     """Return whether the user can open the page of the admin. Other addresses are open to all."""
     model_admin = find_model_admin(urlsplit(address).path)
@@ -209,7 +220,7 @@ def find_model_admin(path: str) -> Any:
 
 def show_item(request: HttpRequest, item: dict[str, Any]) -> dict[str, Any]:
     """Return an entry of the menu. Its badge is counted when the template shows it."""
-    shown = item | {"active": request.path.startswith(str(item["link"]))}
+    shown = item | {"active": request.path.startswith(item["link"])}
     if badge := item.get("badge"):
         shown["badge"] = SimpleLazyObject(partial(import_string(badge), request))
     return shown

@@ -10,7 +10,8 @@ from django.utils import translation
 from unfold.sites import UnfoldAdminSite
 
 from conftest import sign_in_browser
-from taskflow.admin.sites import PER_REQUEST
+from taskflow.admin import sites
+from taskflow.admin.sites import PER_REQUEST, list_menu
 from taskflow.tenancy import inside
 
 pytestmark = pytest.mark.one_database
@@ -48,6 +49,17 @@ def test_menu_marks_the_page_that_is_open_and_counts_when_it_is_shown(fixtures, 
     text = page.content.decode()
     assert text.count('aria-current="page"') == 1
     assert "/admin/accounts/tenant/" not in text
+
+
+def test_addresses_of_the_menu_are_computed_once_in_a_process(fixtures, browser, monkeypatch):
+    browser.get("/admin/tasks/tag/")
+    monkeypatch.setattr(sites, "resolve", lambda path: pytest.fail(f"{path} is resolved again"))
+
+    page = browser.get("/admin/tasks/tag/")
+
+    items = [item for group in page.context["sidebar_navigation"] for item in group["items"]]
+    assert {type(item["link"]) for item in items} == {str}
+    assert list_menu() is list_menu()
 
 
 def test_panel_of_filters_is_loaded_when_it_is_opened(fixtures, browser):
