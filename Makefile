@@ -20,8 +20,6 @@ unexport PYTHONDONTWRITEBYTECODE
 # of which many wait for servers.
 SPEED := not slow
 PROCESSES := 2
-ISOLATION_SPEED := not slow and not matrix
-ISOLATION_RUNS := isolation-database
 # Only these modules, since it takes long to import all.
 ISOLATION_TESTS = $(shell grep -rl 'mark\.isolation' --include='test_*.py' taskflow accounts tasks)
 
@@ -49,11 +47,10 @@ wheel: runtime ## Build dist/taskflow-*.whl, which pip and pipx install
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
 	@rm -rf build taskflow.egg-info
 
-test: test-sqlite test-postgres test-isolation ## Run the everyday tests on SQLite and on PostgreSQL 18
+test: test-sqlite test-postgres ## Run the everyday tests on SQLite and on PostgreSQL 18
 
-test-slow: ## Run the tests that make test leaves out, on both databases. CASES=30: at most so many of each test
-	$(MAKE) --no-print-directory SPEED=slow PROCESSES=3 ISOLATION_SPEED='(slow or matrix)' \
-		ISOLATION_RUNS='isolation-database isolation-superuser isolation-plain' test
+test-slow: ## Run the tests that make test leaves out, on both databases. CASES=1: at most so many cases of each test
+	$(MAKE) --no-print-directory SPEED=slow PROCESSES=3 test test-isolation
 
 test-sqlite: installed ## Run the everyday tests on SQLite
 	env -u DATABASE_URL TASKFLOW_DEBUG=0 $(PYTEST) -n $(PROCESSES) -m '$(SPEED) and not left_out'
@@ -61,11 +58,11 @@ test-sqlite: installed ## Run the everyday tests on SQLite
 test-postgres: installed ## Run the everyday tests on PostgreSQL 18, or on TEST_DATABASE_URL
 	TASKFLOW_DEBUG=0 $(POSTGRES) $(PYTEST) -n $(PROCESSES) -m '$(SPEED) and not (readme or left_out)'
 
-test-isolation: installed ## Run the tests of tenant isolation with the policies of the database alone
-	$(MAKE) --no-print-directory -j3 --output-sync $(ISOLATION_RUNS)
+test-isolation: installed ## Run the tests of tenant isolation with each of the two protections alone
+	$(MAKE) --no-print-directory -j3 --output-sync isolation-database isolation-superuser isolation-plain
 
 isolation-database:
-	ISOLATION_SHARE=69 TASKFLOW_DEBUG=0 $(POSTGRES) $(PYTEST) -m 'isolation and $(ISOLATION_SPEED)' -p taskflow.tests.without_manager $(ISOLATION_TESTS)
+	ISOLATION_SHARE=69 TASKFLOW_DEBUG=0 $(POSTGRES) $(PYTEST) -m 'isolation and (matrix or not left_out)' -p taskflow.tests.without_manager $(ISOLATION_TESTS)
 
 isolation-superuser:
 	TASKFLOW_DEBUG=0 $(POSTGRES) --login superuser --pool $(PYTEST) -m 'isolation and not (matrix or left_out)' $(ISOLATION_TESTS)

@@ -87,6 +87,7 @@ def test_change_of_the_second_factor_without_the_password_is_refused(browser, bu
     assert "not your current password" in text_of(r)
 
 
+@pytest.mark.slow
 def test_sessions_are_ended_one_by_one_and_together(boss, browser):
     others = [open_browser() for _ in range(3)]
     with inside(boss.tenant):

@@ -62,6 +62,7 @@ WAYS = [
 
 @pytest.mark.sampled(len(WAYS))
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+@pytest.mark.slow
 def test_common_password_is_refused_and_not_stored(boss, way):
     client, browser = ApiClient(token_of(boss)), Client()
     browser.post("/admin/login/", {"username": "boss@acme.example", "password": PASSWORD})

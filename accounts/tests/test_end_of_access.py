@@ -220,6 +220,7 @@ def test_agents_handed_over_by_offboarding_keep_their_tokens(leaver):
     assert leaver.agents.get("/me").json()["responsible_id"] == leaver.fixtures.boss.user.pk
 
 
+@pytest.mark.slow
 def test_undoing_an_offboarding_revokes_the_tokens_of_the_agents(leaver, events):
     """After the undo, a deactivated user is responsible for the agent again."""
     body = {"hand_over_to": leaver.fixtures.boss.user.pk}
@@ -268,6 +269,7 @@ def test_a_deactivated_user_cannot_become_responsible_for_an_agent(leaver):
 
 
 @pytest.mark.parametrize("way", [by_patch, by_offboarding, by_undo_of_the_activation])
+@pytest.mark.slow
 def test_admin_session_of_a_reactivated_user_stays_ended(leaver, way):
     with inside(leaver.fixtures.acme):
         user = User.objects.get(pk=leaver.pk)

@@ -187,6 +187,7 @@ def find_markers(live):
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.slow
 def test_erasure_leaves_nothing_that_identifies_the_person_in_the_database():
     live = build_fixtures()
     user, boss, path = fill(live)
@@ -201,6 +202,7 @@ def test_erasure_leaves_nothing_that_identifies_the_person_in_the_database():
         assert list(find_faults()) == []
 
 
+@pytest.mark.slow
 def test_erasure_keeps_what_the_person_did_and_what_others_wrote(fixtures, as_):
     boss, eve = as_(fixtures.boss), as_(fixtures.eve)
     boss.patch("/users/@eve", {"full_name": "Eve Adams"})

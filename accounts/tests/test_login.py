@@ -92,6 +92,7 @@ def test_white_space_in_password_is_kept(ada):
     assert login(password=spaced.strip()).status_code == 401
 
 
+@pytest.mark.slow
 def test_passwords_are_hashed_with_scrypt(db, settings):
     settings.PASSWORD_HASHERS = written.PASSWORD_HASHERS
     boss = new_tenant("acme", "boss", PASSWORD)

@@ -108,6 +108,7 @@ def test_second_administrator_can_be_removed(fixtures, as_, method, body, status
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.slow
 def test_two_administrators_cannot_deactivate_each_other():
     fixtures = build_fixtures()
     with inside(fixtures.acme):

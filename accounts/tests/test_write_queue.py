@@ -138,6 +138,7 @@ def test_update_of_last_use_does_not_wait(fixtures, as_, locked, monkeypatch):
     assert response.status_code == 200
 
 
+@pytest.mark.slow
 def test_waits_for_threads_and_processes_share_one_limit(fixtures, monkeypatch):
     """The time spent waiting for a thread is subtracted from SQLite's timeout of this transaction."""
     max_wait = 60

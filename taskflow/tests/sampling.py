@@ -2,8 +2,8 @@
 Which tests the everyday run leaves out: those marked `slow`, most cases of tests that have many,
 and on PostgreSQL those marked `one_database`, whose subject does not depend on the database. Of the
 latter, `make test-slow` runs on PostgreSQL what the everyday run has on SQLite, and not the rest,
-which is marked `left_out`. With CASES=30, that mark is also on the further cases of every test with
-more than 30 on PostgreSQL, and with more than twice as many on SQLite: so CI stays within its time.
+which is marked `left_out`. With CASES=10, that mark is also on the further cases of every test with
+more than 10 on PostgreSQL, and with more than 20 on SQLite: so CI stays within its time.
 """
 
 from __future__ import annotations

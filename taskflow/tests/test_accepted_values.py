@@ -108,6 +108,7 @@ def test_example_of_the_table_is_answered_as_it_says(demo, db, row, example):
         assert r.json()["code"] == code
 
 
+@pytest.mark.slow
 def test_every_test_of_the_table_exists():
     names = {}
     for path in {test.partition("::")[0] for row in ROWS for test in row.tests}:

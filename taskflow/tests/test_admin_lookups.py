@@ -156,6 +156,7 @@ def test_lookups_of_the_test_include_secret_columns_and_relations():
 @pytest.mark.parametrize(
     ("model", "path"), secret_paths(), ids=lambda value: getattr(value, "__name__", value)
 )
+@pytest.mark.slow
 def test_a_secret_column_cannot_filter_a_list(staff_client, model, path):
     for lookup in ("__regex", "__startswith", "__gt", ""):
         for method in (staff_client.get, staff_client.post):
@@ -179,6 +180,7 @@ def test_secret_column_cannot_be_searched(root, staff_client, model):
 
 @pytest.mark.sampled(3)
 @pytest.mark.parametrize("model", REGISTERED, ids=lambda model: model.__name__)
+@pytest.mark.slow
 def test_list_can_be_sorted_by_its_own_columns_only(root, staff_client, request_of_staff, model):
     """The parameter `o` contains positions of columns. Other values are ignored."""
     model_admin = admin.site._registry[model]
@@ -196,6 +198,7 @@ def test_list_can_be_sorted_by_its_own_columns_only(root, staff_client, request_
 
 @pytest.mark.sampled(4)
 @pytest.mark.parametrize("model", REGISTERED, ids=lambda model: model.__name__)
+@pytest.mark.slow
 def test_popup_refers_to_rows_by_id_only(root, staff_client, model):
     columns = {f.attname for f in model._meta.concrete_fields} - {"id"}
 
@@ -280,6 +283,7 @@ def relations() -> list[tuple[type[models.Model], str]]:
 @pytest.mark.parametrize(
     ("model", "field"), relations(), ids=lambda value: getattr(value, "__name__", value)
 )
+@pytest.mark.slow
 def test_autocompletion_of_any_relation_shows_no_secret_and_no_other_tenant(
     root, staff_client, model, field
 ):

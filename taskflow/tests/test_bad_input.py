@@ -335,6 +335,7 @@ def fields_of(operation):
 
 
 @pytest.mark.parametrize(("method", "path", "operation"), OPERATIONS, ids=[f"{m} {p}" for m, p, _ in OPERATIONS])  # fmt: skip
+@pytest.mark.slow
 def test_random_input_never_causes_a_server_error(fixtures, as_, method, path, operation):
     client = as_(fixtures.boss)
     path = path.removeprefix(API)

@@ -37,6 +37,7 @@ def test_the_document_has_the_boolean_parameters():
 
 @pytest.mark.sampled(12)
 @pytest.mark.parametrize(("method", "path", "name"), PARAMETERS)
+@pytest.mark.slow
 def test_boolean_parameter_is_true_or_false(fixtures, as_, method, path, name):
     client = as_(fixtures.boss)
     for text in OTHERS:

@@ -45,6 +45,7 @@ def problem_classes(base=Problem):
         yield from problem_classes(kind)
 
 
+@pytest.mark.slow
 def test_every_code_of_the_product_is_in_the_table():
     used = {code for path in product_files() for code in codes_in(ast.parse(path.read_text()))}
     used |= {kind.code for kind in problem_classes()}

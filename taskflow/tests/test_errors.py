@@ -154,6 +154,7 @@ def test_each_problem_class_has_its_stable_code():
     }, "clients match on these: add, don't rename"
 
 
+@pytest.mark.slow
 def test_no_constant_is_raised_itself():
     """Each raise adds to the traceback of its object, which keeps the request in memory."""
     raised = [

@@ -101,6 +101,7 @@ def uses():
     return sorted(find_uses())
 
 
+@pytest.mark.slow
 def test_every_use_of_an_undocumented_api_is_listed(rows, uses):
     unlisted = [
         f"{name} in {file}"

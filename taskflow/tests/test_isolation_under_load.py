@@ -23,6 +23,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.isolation]
 THREADS, REQUESTS = 6, 25
 
 
+@pytest.mark.slow
 def test_concurrent_requests_of_two_tenants_are_isolated():
     fixtures = build_fixtures()
     sides = {

@@ -59,6 +59,7 @@ def texts_of(response) -> list[str]:
     return [" ".join(unescape(text).split()) for text in re.split(r"<[^>]*>", page)]
 
 
+@pytest.mark.slow
 def test_every_marked_text_is_in_german(catalog):
     texts = find_texts() | find_texts_of_unfold()
 
@@ -112,6 +113,7 @@ def test_german_has_its_plural_forms():
 
 @pytest.mark.sampled(17)
 @pytest.mark.parametrize("page", PAGES)
+@pytest.mark.slow
 def test_page_shows_no_english_text_that_has_a_translation(browser, catalog, page):
     english = {
         text.one for text, forms in catalog.items() if forms[0].casefold() != text.one.casefold()
@@ -164,6 +166,7 @@ def test_mails_are_in_the_language_of_the_setting_and_not_in_that_of_the_page(fi
     assert "Einladung" in build_invitation_mail(ada, "eve@acme.example", "Eve", "x").subject
 
 
+@pytest.mark.slow
 def test_what_programs_read_is_english_for_everybody(as_, fixtures, browser):
     api = as_(fixtures.ada)
     browser.get("/admin/", **GERMAN)

@@ -96,6 +96,7 @@ def test_development_dependencies_are_only_in_the_full_lock(full, runtime):
     assert not development & set(runtime)
 
 
+@pytest.mark.slow
 def test_each_pinned_version_satisfies_the_requirement_of_the_project(full):
     for line in [*PROJECT["project"]["dependencies"], *PROJECT["dependency-groups"]["dev"]]:
         requirement = Requirement(line)

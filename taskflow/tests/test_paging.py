@@ -71,6 +71,7 @@ def ids_of(client, path):
 
 @pytest.mark.sampled(2)
 @pytest.mark.parametrize("order", ["", *ORDERS])
+@pytest.mark.slow
 def test_paging_returns_every_row_once_in_order(many, as_, order):
     client, sort = as_(many.ada), f"&sort={order}" if order else ""
 
@@ -127,6 +128,7 @@ def test_paging_other_lists_returns_every_row_once_in_order(fixtures, as_, path)
 @pytest.mark.parametrize(
     "order", ["-number", "number", "due_on", "-priority", "-title", "created_at"]
 )
+@pytest.mark.slow
 def test_paging_during_writes_neither_skips_nor_repeats_rows(many, as_, order):
     client, chance, gone = as_(many.ada), random.Random(5), []
     there = set(ids_of(client, "/tasks?limit=200"))

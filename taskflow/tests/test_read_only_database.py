@@ -137,6 +137,7 @@ FAILURES = [
 
 @pytest.mark.sampled(3)
 @pytest.mark.parametrize("error", FAILURES, ids=repr)
+@pytest.mark.slow
 def test_request_succeeds_when_the_last_use_of_the_token_cannot_be_stored(
     fixtures, client, monkeypatch, caplog, error
 ):
@@ -161,6 +162,7 @@ def test_request_succeeds_when_the_last_use_of_the_token_cannot_be_stored(
 
 
 @on_postgres
+@pytest.mark.slow
 def test_request_succeeds_when_the_connection_is_lost_before_the_last_use_is_stored(
     fixtures, client, monkeypatch
 ):

@@ -168,6 +168,7 @@ def test_refused_write_answers_its_problem(client):
     assert "Preference-Applied" not in r.headers
 
 
+@pytest.mark.slow
 def test_bulk_results_have_ids_only(client, assert_statements):
     operations = [{"op": "create", "data": {"project": "APO", "title": f"{n}"}} for n in range(100)]
     operations.append({"op": "complete", "id": "APO-1"})

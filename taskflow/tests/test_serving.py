@@ -176,6 +176,7 @@ def test_greeting_names_the_location_of_the_data(url, described):
 
 
 @pytest.mark.parametrize("debug", [True, False])
+@pytest.mark.slow
 def test_the_greeting_shows_the_demo_only_with_debug(db, settings, debug):
     call_command("seed", verbosity=0)
     settings.DEBUG = debug
@@ -237,6 +238,7 @@ def test_data_is_beside_the_code_of_a_checkout_and_in_the_home_directory_of_othe
     assert find_data_directory(tmp_path) == tmp_path / "var"
 
 
+@pytest.mark.slow
 def test_greeting_names_the_kind_of_the_database_in_use(db, settings):
     call_command("seed", verbosity=0)
     settings.DEBUG = True

@@ -172,6 +172,7 @@ def test_wait_for_a_silent_database_ends_and_the_next_connection_works(database,
     assert read_with_cursor(database) == [(1,)]
 
 
+@pytest.mark.slow
 def test_statement_that_is_answered_in_time_is_not_ended(database):
     with database.cursor() as cursor:
         cursor.execute("SELECT pg_sleep(%s)", [ALLOWED / 2])

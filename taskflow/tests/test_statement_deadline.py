@@ -127,6 +127,7 @@ def write_for_long(*args, **kwargs):
         run_with_cursor("SELECT 1")
 
 
+@pytest.mark.slow
 def test_write_that_holds_the_writer_too_long_is_refused_and_undone(
     fixtures, as_, limit, monkeypatch
 ):

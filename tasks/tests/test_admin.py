@@ -321,6 +321,7 @@ def test_task_form_refuses_the_outcome_of_an_open_task(admin_fixtures, staff_cli
     assert errors == {"outcome": ["An open task has no outcome. Set the status to done."]}
 
 
+@pytest.mark.slow
 def test_saving_unchanged_form_records_nothing(admin_fixtures, staff_client):
     page = staff_client.get(address(Project, "change", admin_fixtures.apollo.pk))
 
@@ -330,6 +331,7 @@ def test_saving_unchanged_form_records_nothing(admin_fixtures, staff_client):
     assert admin_fixtures.events() == []
 
 
+@pytest.mark.slow
 def test_inlines_write_through_the_actions(admin_fixtures, staff_client):
     with inside(admin_fixtures.root.tenant):
         bob = person(admin_fixtures.root, "bob")
@@ -351,6 +353,7 @@ def test_inlines_write_through_the_actions(admin_fixtures, staff_client):
     ]
 
 
+@pytest.mark.slow
 def test_refusal_is_shown_in_form_and_nothing_is_saved(admin_fixtures, staff_client):
     """The last owner stays owner, and the other fields of the form keep their input."""
     page = staff_client.get(address(Project, "change", admin_fixtures.apollo.pk))
@@ -516,6 +519,7 @@ def test_each_resource_can_be_deleted_permanently(admin_fixtures, staff_client, 
         assert not model.everything.exists()
 
 
+@pytest.mark.slow
 def test_rows_of_deleted_project_are_not_shown(admin_fixtures, staff_client):
     data = {
         "action": "delete_selected",

@@ -203,6 +203,7 @@ def open_browser(fixtures: Any, name: str) -> Client:
 
 @pytest.mark.sampled(12)
 @pytest.mark.parametrize("page", PAGES)
+@pytest.mark.slow
 def test_each_person_opens_what_the_rules_permit(rights, page):
     address = "/admin/" + page.format(**rights.ids)
 
@@ -213,6 +214,7 @@ def test_each_person_opens_what_the_rules_permit(rights, page):
 
 @pytest.mark.sampled(8)
 @pytest.mark.parametrize("what", POSTS)
+@pytest.mark.slow
 def test_each_person_changes_what_the_rules_permit(rights, what):
     page, fields, expected = POSTS[what]
     address = "/admin/" + page.format(**rights.ids)
@@ -259,6 +261,7 @@ def test_pages_of_a_member_show_nothing_of_other_projects(rights):
     assert "Unspoken" in rights.get("ada", "tasks/task/").content.decode()
 
 
+@pytest.mark.slow
 def test_rows_of_other_projects_cannot_be_chosen(rights):
     task = {"title": "x", "status": "todo", "priority": "low", "metadata": "{}"}
     sent = [
@@ -278,6 +281,7 @@ def test_rows_of_other_projects_cannot_be_chosen(rights):
         assert "of the list." in r.content.decode(), (page, fields)
 
 
+@pytest.mark.slow
 def test_edit_keeps_blockers_that_the_member_cannot_see(rights):
     with inside(rights.fixtures.acme):
         hidden = Task.objects.get(pk=rights.ids["hidden_task"])
@@ -315,6 +319,7 @@ def test_bulk_action_changes_no_row_that_the_member_cannot_see(rights):
         ("bob", {"Tokens", "Tasks"}),
     ],
 )
+@pytest.mark.slow
 def test_menu_has_only_pages_that_the_person_can_open(rights, name, pages):
     groups = rights.get(name, "account/").context["sidebar_navigation"]
 

@@ -101,6 +101,7 @@ def test_form_keeps_what_was_chosen_when_the_preview_is_left(fixtures, browser, 
     assert not after_deletion.context["form"].is_bound
 
 
+@pytest.mark.slow
 def test_changes_are_made_in_one_request_that_can_be_undone(fixtures, browser, tasks, events):
     address = f"{BULK}?priority__exact=high"
 
@@ -237,6 +238,7 @@ def test_more_tasks_than_the_limit_are_refused_with_a_sentence(
         assert (r.status_code, "At most 2 tasks" in message_of(r)) == (302, True)
 
 
+@pytest.mark.slow
 def test_all_tasks_of_a_long_list_are_changed_at_once_and_undone(fixtures, browser):
     with inside(fixtures.acme):
         many = [{"project": fixtures.apollo, "title": f"n{n}"} for n in range(515)]

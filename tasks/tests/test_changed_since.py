@@ -63,6 +63,7 @@ def keys_since(client, time, sort=""):
 
 @pytest.mark.sampled(2)
 @pytest.mark.parametrize("sort", SORTS)
+@pytest.mark.slow
 def test_tag_that_changes_or_goes_away_updates_its_tasks(board, as_, sort):
     boss = as_(board.boss)
     with inside(board.acme):

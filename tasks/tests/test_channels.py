@@ -177,6 +177,7 @@ def would_accept(client, path, **values):
 @pytest.mark.sampled(2)
 @pytest.mark.parametrize("text", ["NaN", "[1]", '{"a": NaN}', '{"a": "\\u0000"}', '{"a": "\\ud800"}',
                                   '{"a": 1e308}', '{"a": 1, "a": 1}', "[" * 50_000])  # fmt: skip
+@pytest.mark.slow
 def test_bad_metadata_is_refused_in_cells_and_forms_and_nothing_is_stored(
     boss, apollo, staff_client, client, text
 ):
@@ -201,6 +202,7 @@ def test_good_metadata_is_stored_alike_by_body_cell_and_form(boss, apollo, staff
         assert [task.metadata for task in Task.objects.all()] == [json.loads(text)] * 3
 
 
+@pytest.mark.slow
 def test_emptied_metadata_becomes_an_empty_object(boss, apollo, staff_client):
     assert send_form(staff_client, Project, apollo.pk, metadata='{"a": 1}')
     assert send_form(staff_client, Project, apollo.pk, metadata="")

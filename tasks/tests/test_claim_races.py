@@ -27,6 +27,7 @@ def live():
     return build_fixtures()
 
 
+@pytest.mark.slow
 def test_workers_of_one_agent_do_each_task_once(live):
     """The daily short form of taskflow/tests/test_claim_storm.py."""
     with inside(live.acme):

@@ -61,6 +61,7 @@ def test_missing_key_is_derived_from_the_name(fixtures, as_, name, key):
     assert create(as_(fixtures.ada), name=name).json()["key"] == key
 
 
+@pytest.mark.slow
 def test_derived_key_avoids_taken_keys(fixtures, as_):
     client = as_(fixtures.ada)
 

@@ -61,6 +61,7 @@ def test_row_is_restored_and_the_edit_is_saved(admin_fixtures, client, opened):
     assert [e.verb for e in admin_fixtures.events()] == ["restored", "changed"]
 
 
+@pytest.mark.slow
 def test_refused_edit_leaves_the_row_in_the_trash(admin_fixtures, client, opened):
     r = save(admin_fixtures, client, opened | {"title": "", "_restore": "1"})
 
@@ -68,6 +69,7 @@ def test_refused_edit_leaves_the_row_in_the_trash(admin_fixtures, client, opened
     assert stored(admin_fixtures) == ("Launch", False)
 
 
+@pytest.mark.slow
 def test_edit_that_conflicts_with_one_before_the_deletion_is_shown(admin_fixtures, client):
     form = form_of(client.get(address(Task, "change", admin_fixtures.task.pk)))
     with inside(admin_fixtures.root.tenant):
@@ -85,6 +87,7 @@ def test_edit_that_conflicts_with_one_before_the_deletion_is_shown(admin_fixture
     assert stored(admin_fixtures) == ("Mine", True)
 
 
+@pytest.mark.slow
 def test_refused_restoration_is_explained(admin_fixtures, client):
     with inside(admin_fixtures.root.tenant):
         parent = create_task(admin_fixtures.ada, admin_fixtures.apollo, title="Parent")
@@ -102,6 +105,7 @@ def test_refused_restoration_is_explained(admin_fixtures, client):
 
 
 @pytest.mark.parametrize("model", [Project, Page])
+@pytest.mark.slow
 def test_other_rows_can_be_restored_and_saved_too(admin_fixtures, client, model):
     row = admin_fixtures.apollo if model is Project else admin_fixtures.page
     form = form_of(client.get(address(model, "change", row.pk)))

@@ -111,6 +111,7 @@ def test_json_of_every_resource_type_is_compared():
 
 @pytest.mark.parametrize("model", KINDS)
 @pytest.mark.parametrize("who", ["boss", "ada", "bob"])
+@pytest.mark.slow
 def test_each_row_is_equal_from_database_and_pydantic(acme, who, model):
     actor = getattr(acme, who)
     _path, by_pydantic, schema, least = KINDS[model]
@@ -127,6 +128,7 @@ def test_each_row_is_equal_from_database_and_pydantic(acme, who, model):
 @pytest.mark.sampled(3)
 @pytest.mark.parametrize("model", KINDS)
 @pytest.mark.parametrize("who", ["boss", "bob"])
+@pytest.mark.slow
 def test_list_contains_the_same_json_as_single_rows(acme, as_, who, model):
     actor = getattr(acme, who)
     path, by_pydantic, _schema, _least = KINDS[model]
@@ -141,6 +143,7 @@ def test_list_contains_the_same_json_as_single_rows(acme, as_, who, model):
     assert (page["count"], page["has_more"], page["next_cursor"]) == (len(expected), False, None)
 
 
+@pytest.mark.slow
 def test_events_are_equal_from_database_and_pydantic(acme, as_):
     page = as_(acme.boss).get("/projects/APO/events?limit=200").json()
 
@@ -150,6 +153,7 @@ def test_events_are_equal_from_database_and_pydantic(acme, as_):
             assert event == as_json(event_by_pydantic(acme.boss, event["id"]))
 
 
+@pytest.mark.slow
 def test_bulk_response_contains_the_same_json_as_single_rows(acme, as_):
     with inside(acme.acme):
         ids = list(Task.objects.visible_to(acme.ada.viewer).values_list("pk", flat=True))

@@ -131,6 +131,7 @@ def test_cursor_of_a_deleted_event_is_refused_and_that_of_the_last_one_is_valid(
 
 
 @pytest.mark.django_db
+@pytest.mark.slow
 def test_verify_finds_no_difference(fixtures, settings):
     with inside(fixtures.acme):
         task = TaskFactory(actor=fixtures.ada, project=fixtures.apollo, tags=["red"])

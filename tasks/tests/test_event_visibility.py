@@ -84,6 +84,7 @@ def test_what_was_removed_before_a_move_is_hidden(place):
     assert (page["count"], page["has_more"]) == (1, False)
 
 
+@pytest.mark.slow
 def test_bound_token_does_not_see_what_was_removed_before_a_move(place):
     task = place.moved_task()
 
@@ -114,6 +115,7 @@ def test_what_one_request_removed_before_it_moved_the_task_is_hidden(place):
     assert projects == [place.zeus.pk, place.zeus.pk, apollo, apollo]
 
 
+@pytest.mark.slow
 def test_undo_that_moves_and_edits_hides_what_it_changed_in_the_other_project(place):
     """The undo of the undo moves the task back and changes its title with one event."""
     ada, apollo = place.client("ada"), place.fixtures.apollo.pk

@@ -58,6 +58,7 @@ def test_two_exports_of_the_same_data_have_the_same_bytes(stored_fixtures):
 
 
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite always reads one snapshot")
+@pytest.mark.slow
 def test_export_reads_one_snapshot_without_settings_of_the_session(stored_fixtures):
     """Behind a pooler, settings of the session would reach the transactions of other clients."""
     settings = []
@@ -134,6 +135,7 @@ def test_secrets_can_be_left_out(stored_fixtures):
     assert export(tenant, with_secrets=False) == data
 
 
+@pytest.mark.slow
 def test_taken_subdomain_is_refused(stored_fixtures):
     with pytest.raises(InvalidExport, match="already a tenant acme"):
         load(export(stored_fixtures.acme))
@@ -219,6 +221,7 @@ def test_export_and_import_commands_report_what_they_did(stored_fixtures, tmp_pa
         call_command("import", str(tmp_path / "nothing"))
 
 
+@pytest.mark.slow
 def test_sessions_stay_in_their_installation():
     """Those of programs refer to tokens, which are left out under another id."""
     fixtures = build_fixtures()

@@ -83,6 +83,7 @@ def refusal(data):
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.slow
 def test_golden_file_is_imported_and_exported_with_the_same_values(golden):
     """On either database, whichever wrote it."""
     if "WRITE_GOLDEN" in os.environ:

@@ -82,6 +82,7 @@ def test_cursor_of_filtered_read_moves_past_events_that_are_left_out(fixtures, b
 
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize("seed", range(8))
+@pytest.mark.slow
 def test_any_division_into_pages_reads_the_same_events(fixtures, boss, monkeypatch, seed):
     other = create_project(fixtures.ada, name="Zeus", key="ZEU")
     chosen = random.Random(seed)

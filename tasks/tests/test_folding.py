@@ -157,6 +157,7 @@ def test_folded_column_follows_every_change_of_its_text(fixtures):
         assert Event.objects.latest("id").changes == {"title": ["Launch", "Größe"]}
 
 
+@pytest.mark.slow
 def test_every_writer_fills_the_computed_columns(fixtures, as_):
     """Rows that are created and changed through each channel have the columns of their texts."""
     boss = as_(fixtures.boss)

@@ -98,6 +98,7 @@ def test_names_of_invisible_rows_are_left_out(fixtures, as_):
     assert "Hidden blocker" in adas
 
 
+@pytest.mark.slow
 def test_events_are_filtered_and_paged(fixtures, as_):
     client = as_(fixtures.bob)
     for title in "abc":

@@ -129,6 +129,7 @@ def test_each_bar_of_the_charts_leads_to_the_tasks_that_it_counts(work):
             assert rows_of(browser, bar.address) == bar.count, bar
 
 
+@pytest.mark.slow
 def test_pages_show_nothing_of_projects_that_a_member_cannot_see(work):
     browser = open_browser(work.bob)
 
@@ -137,6 +138,7 @@ def test_pages_show_nothing_of_projects_that_a_member_cannot_see(work):
     assert "Unspoken" in open_browser(work.ada).get(HOME).content.decode()
 
 
+@pytest.mark.slow
 def test_mentions_and_events_lead_to_their_tasks(work):
     r = open_browser(work.bob).get(HOME)
 

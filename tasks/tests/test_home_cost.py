@@ -44,6 +44,7 @@ def steps_of(plan: Plan, pattern: str) -> int:
 
 
 @only_sqlite
+@pytest.mark.slow
 def test_lists_of_own_tasks_are_ranges_of_the_index_of_open_tasks(browsers: list[Client]) -> None:
     for browser in browsers:
         plans = plans_of_tasks(browser, HOME)

@@ -108,6 +108,7 @@ def test_every_refused_cell_is_listed_in_words_and_nothing_is_imported(fixtures,
     assert "4 tasks are created." in r.content.decode()
 
 
+@pytest.mark.slow
 def test_rows_of_tasks_that_exist_are_changed_or_left_out(fixtures, browser):
     content = f"key,title\n{fixtures.task.key},Renamed\n"
 

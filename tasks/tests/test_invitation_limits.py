@@ -51,6 +51,7 @@ def test_one_address_gets_five_mails_at_once_and_no_more(boss, mailbox):
     assert invite(boss, 1).status_code == 201
 
 
+@pytest.mark.slow
 def test_planned_invitation_counts_although_it_is_rolled_back(boss, mailbox):
     for n in range(20):
         planned = boss.plan("post", "/invitations", {"email": f"n{n}@x.example"})
@@ -60,6 +61,7 @@ def test_planned_invitation_counts_although_it_is_rolled_back(boss, mailbox):
     assert mailbox.collect() == []
 
 
+@pytest.mark.slow
 def test_admin_shows_the_limit_and_sends_nothing(fixtures, boss, mailbox, client):
     with inside(fixtures.acme):
         sign_in_browser(client, fixtures.boss.user)

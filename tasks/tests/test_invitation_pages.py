@@ -35,6 +35,7 @@ def token(fixtures, mailbox):
     return mailbox.collect_token()
 
 
+@pytest.mark.slow
 def test_administrator_invites_sends_again_and_revokes(fixtures, admin, mailbox):
     assert "Invite by e-mail" in admin.get(reverse("admin:accounts_user_changelist")).text
     form = admin.get(ADD).text

@@ -256,6 +256,7 @@ def stored_links(boss):
         return Task.objects.get().links
 
 
+@pytest.mark.slow
 def test_admin_form_shows_a_line_and_a_safe_link_for_each(admin_page):
     client, _boss, address = admin_page
 
@@ -269,6 +270,7 @@ def test_admin_form_shows_a_line_and_a_safe_link_for_each(admin_page):
     assert 'rel="noopener noreferrer">http://example.com</a>' in html
 
 
+@pytest.mark.slow
 def test_admin_form_saves_lines_as_links(admin_page):
     client, boss, address = admin_page
     form = form_of(client, address)

@@ -69,6 +69,7 @@ def test_comment_is_an_event_with_its_task(fixtures, as_, cursor):
     assert event["changes"]["body"] == [None, "Hello"]
 
 
+@pytest.mark.slow
 def test_filters_take_keys_and_handles(fixtures, as_, cursor):
     with inside(fixtures.acme):
         task = create_task(fixtures.ada, fixtures.apollo, title="One")

@@ -164,6 +164,7 @@ def test_task_that_the_viewer_cannot_see_stays_text(rows):
     assert seen_by_root.users["ada"].css_class == "mention"
 
 
+@pytest.mark.slow
 def test_done_task_is_marked_and_former_key_is_linked(rows):
     target = ProjectFactory(actor=rows["ada"], name="New", key="NEW")
     complete_task(rows["ada"], rows["task"])
@@ -268,6 +269,7 @@ def test_text_of_nothing_but_markers_is_not_parsed(text):
     assert [tag for tag, _ in Tags(html).found] == ["p"]
 
 
+@pytest.mark.slow
 def test_one_long_address_is_not_repeated_without_limit():
     text = f"[a]: https://a.example/{'z' * 10_000}\n\n" + "[a] x\n\n" * 7_000
 

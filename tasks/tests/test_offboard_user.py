@@ -177,6 +177,7 @@ def test_last_administrator_cannot_be_offboarded(fixtures, as_):
 # ---- personal data ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_erasure_removes_personal_data_from_the_event_log(fixtures, as_, events):
     boss, path = as_(fixtures.boss), f"/users/{fixtures.eve.user.pk}"
     with inside(fixtures.acme):

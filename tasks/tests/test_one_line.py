@@ -66,6 +66,7 @@ def requests_with(fixtures, text):
 
 @pytest.mark.sampled(4)
 @pytest.mark.parametrize("text", REFUSED.values(), ids=REFUSED.keys())
+@pytest.mark.slow
 def test_text_that_is_no_visible_line_is_refused_everywhere(fixtures, as_, text):
     client = as_(fixtures.boss)
 
@@ -80,6 +81,7 @@ def test_text_that_is_no_visible_line_is_refused_everywhere(fixtures, as_, text)
 
 @pytest.mark.sampled(3)
 @pytest.mark.parametrize("text", ACCEPTED)
+@pytest.mark.slow
 def test_visible_line_is_stored_as_it_was_sent(fixtures, as_, text):
     client = as_(fixtures.boss)
 
@@ -169,6 +171,7 @@ def test_form_leaves_a_stored_text_of_two_lines_alone(fixtures, stored, staff_cl
 CODE = "    code\nplain\n\n\tmore"
 
 
+@pytest.mark.slow
 def test_description_keeps_its_indentation_in_every_channel(fixtures, as_, staff_client):
     api, apollo = as_(fixtures.boss), fixtures.apollo.pk
     new = {"project_id": apollo, "title": "x", "description": f"{CODE} \n\n"}

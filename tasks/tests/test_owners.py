@@ -103,6 +103,7 @@ def test_page_in_the_trash_goes_to_the_owner_of_its_project(fixtures, as_, trash
     assert owners(fixtures, trashed)[0] == "eve"
 
 
+@pytest.mark.slow
 def test_restored_project_without_an_owner_goes_to_the_user_who_restores_it(
     fixtures, as_, trashed, events
 ):

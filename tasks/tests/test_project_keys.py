@@ -43,6 +43,7 @@ def test_text_that_no_project_can_have_as_key_is_no_key(text):
 
 @pytest.mark.sampled(2)
 @pytest.mark.parametrize("key", [*KEYS, *generate_keys(12)])
+@pytest.mark.slow
 def test_project_is_found_by_its_key_wherever_keys_are_accepted(fixtures, as_, key):
     client = as_(fixtures.ada)
     project = client.post("/projects", {"name": "Keyed", "key": key})

@@ -90,6 +90,7 @@ def test_part_that_is_not_understood_is_a_sentence(line, words):
 
 @given(titles, tags, st.none() | plain, st.none() | st.sampled_from(Priority),
        st.none() | st.dates(date(2000, 1, 1), date(2100, 1, 1)), st.none() | st.sampled_from(sorted(KEYS)))  # fmt: skip
+@pytest.mark.slow
 def test_written_parts_are_read_back(title, tag_names, handle, priority, day, project):
     quoted = '"' + " ".join(title) + '"'
     words = [f"#{name}" for name in tag_names] + [f"@{handle}"] * bool(handle)
@@ -101,6 +102,7 @@ def test_written_parts_are_read_back(title, tag_names, handle, priority, day, pr
 
 
 @given(st.text())
+@pytest.mark.slow
 def test_every_line_is_read_without_an_error(line):
     found = parse(line)
 

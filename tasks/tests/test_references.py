@@ -182,6 +182,7 @@ def test_user_who_takes_over_is_given_by_handle(fixtures, as_):
 
 
 @pytest.mark.parametrize("ref", ["@bob", "@BOB", "{id}"])
+@pytest.mark.slow
 def test_path_names_a_user_by_handle_or_id(fixtures, as_, ref):
     client, path = as_(fixtures.boss), f"/users/{ref.format(id=fixtures.bob.user.pk)}"
 

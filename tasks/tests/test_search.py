@@ -156,6 +156,7 @@ def everything(fixtures):
         create_task(fixtures.ada, hidden, title="Hidden fuel")
 
 
+@pytest.mark.slow
 def test_hits_in_titles_come_first_then_the_latest(fixtures, as_, everything):
     client = as_(fixtures.bob)
 
@@ -209,6 +210,7 @@ def test_invisible_rows_are_not_found(fixtures, as_, everything):
     assert results(as_(fixtures.mallory), "launch") == results(as_(fixtures.mallory), "APO-1") == []
 
 
+@pytest.mark.slow
 def test_changed_rows_are_found_by_their_new_text(fixtures, as_, everything):
     client = as_(fixtures.bob)
     with inside(fixtures.acme):

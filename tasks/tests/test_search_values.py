@@ -205,6 +205,7 @@ def test_snippet_marks_the_text_as_it_was_written(text, query, marked):
 
 @pytest.mark.sampled(2)
 @pytest.mark.parametrize("q", [text for text in DROPPED if text not in ("!", "-", "--", '"')])
+@pytest.mark.slow
 def test_text_that_an_index_drops_is_found_literally_everywhere(fixtures, as_, q):
     client = as_(fixtures.ada)
     with inside(fixtures.acme):

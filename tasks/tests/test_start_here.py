@@ -25,6 +25,7 @@ def card_of(page: str) -> str:
     return re.search(r'aria-labelledby="start-here".*?</section>', page, re.DOTALL)[0]
 
 
+@pytest.mark.slow
 def test_administrator_of_a_new_tenant_gets_links_that_lead_to_pages(db):
     boss = new_tenant("initech", "boss")
 

@@ -191,6 +191,7 @@ def test_board_of_a_stored_view_has_its_columns(fixtures, browser):
 PAGES = ((BOARD, 9), (f"{BOARD}?group=assignee", 11), (CALENDAR, 7))
 
 
+@pytest.mark.slow
 def test_pages_take_the_same_number_of_statements_for_many_tasks(
     fixtures, browser, assert_statements
 ):

@@ -63,6 +63,7 @@ def test_new_tags_are_made_with_the_task(admin_fixtures, client):
 @pytest.mark.parametrize(
     ("tags", "sentence"), [(["x" * 101], "100 characters"), ([f"t{n}" for n in range(51)], "50")]
 )
+@pytest.mark.slow
 def test_wrong_tags_are_refused_with_a_sentence(admin_fixtures, client, tags, sentence):
     form = open_form(client, admin_fixtures.task)
 
@@ -104,6 +105,7 @@ def test_field_of_tags_offers_names(admin_fixtures, client):
         ("", "", None, None),
     ],
 )
+@pytest.mark.slow
 def test_due_is_a_day_or_a_time_in_the_zone_of_the_tenant(
     admin_fixtures, client, day, clock, due_on, due_date
 ):
@@ -133,6 +135,7 @@ def test_due_is_a_day_or_a_time_in_the_zone_of_the_tenant(
         ("1969-12-31", "", "Choose a year from 1970 to 2199."),
     ],
 )
+@pytest.mark.slow
 def test_wrong_due_is_refused_with_a_sentence(admin_fixtures, client, day, clock, sentence):
     form = open_form(client, admin_fixtures.task)
 
@@ -200,6 +203,7 @@ def test_blocked_tasks_are_added_and_removed(admin_fixtures, client):
         assert sorted(events) == [(first.pk,), (second.pk,)]
 
 
+@pytest.mark.slow
 def test_blocked_task_that_another_user_added_meanwhile_stays(admin_fixtures, client):
     first, second = another(admin_fixtures, "First"), another(admin_fixtures, "Second")
     form = open_form(client, admin_fixtures.task)
@@ -213,6 +217,7 @@ def test_blocked_task_that_another_user_added_meanwhile_stays(admin_fixtures, cl
     assert stored(admin_fixtures, pk=second.pk).blocker_ids == [admin_fixtures.task.pk]
 
 
+@pytest.mark.slow
 def test_circle_of_blockers_is_refused_in_the_form(admin_fixtures, client):
     first = another(admin_fixtures, "First")
     with inside(admin_fixtures.root.tenant):
@@ -239,6 +244,7 @@ def test_new_task_can_block_another_one(admin_fixtures, client):
 
 
 @pytest.mark.isolation
+@pytest.mark.slow
 def test_task_of_another_tenant_cannot_be_chosen(admin_fixtures, client):
     form = open_form(client, admin_fixtures.task)
 

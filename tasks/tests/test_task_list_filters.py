@@ -79,6 +79,7 @@ def titles_of(response):
         "priority_not=high",
     ],
 )
+@pytest.mark.slow
 def test_list_shows_what_the_api_returns_for_the_same_filters(board, browser, as_, where):
     response = browser.get(list_address_of(where))
 
@@ -183,6 +184,7 @@ def test_list_board_and_calendar_open_with_as_many_values_as_a_filter_takes(brow
         assert browser.get(layout_address(layout, where)).status_code == 200
 
 
+@pytest.mark.slow
 def test_number_of_all_tasks_is_that_of_the_visible_ones(fixtures, client):
     client.defaults["SERVER_NAME"] = "acme.localhost"
     with inside(fixtures.acme):

@@ -374,6 +374,7 @@ def test_description_is_rendered_above_the_form(rows, client):
 
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize(("tab", "budget"), [("change", 20), ("subtasks", 14), ("comments", 16)])
+@pytest.mark.slow
 def test_more_rows_cost_no_more_statements(rows, client, tab, budget):
     def count():
         with CaptureQueriesContext(connection) as queries:

@@ -177,6 +177,7 @@ def test_timeline_with_too_many_tasks_says_so(fixtures, browser, monkeypatch):
 
 
 # session, user and tenant; tasks; views; notifications
+@pytest.mark.slow
 def test_timeline_takes_the_same_number_of_statements_for_many_tasks(
     fixtures, browser, assert_statements
 ):

@@ -137,6 +137,7 @@ def run(client, verb, ids, headers):
 
 @pytest.mark.sampled(2)
 @pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.slow
 def test_each_verb_can_be_undone_and_the_undo_undone(fixtures, as_, ids, r1, verb):
     client = as_(fixtures.boss)
     before = snapshot(fixtures.acme)
@@ -159,6 +160,7 @@ def test_each_verb_can_be_undone_and_the_undo_undone(fixtures, as_, ids, r1, ver
 
 @pytest.mark.sampled(2)
 @pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.slow
 def test_plan_returns_what_the_undo_then_does(fixtures, as_, ids, r1, verb):
     client = as_(fixtures.boss)
     run(client, verb, ids, r1)
@@ -442,6 +444,7 @@ def test_row_in_the_trash_is_undone_there(fixtures, as_, r1):
     assert ada.get("/trash").json()["data"][0]["title"] == "Launch"
 
 
+@pytest.mark.slow
 def test_undoing_a_move_from_a_project_in_the_trash_is_refused(fixtures, as_, ids, r1):
     ada = as_(fixtures.ada)
     ada.post("/tasks/APO-1/move", {"project_id": ids["zeus"]}, headers=r1)
@@ -450,6 +453,7 @@ def test_undoing_a_move_from_a_project_in_the_trash_is_refused(fixtures, as_, id
     assert refused(ada) == "in_trash"
 
 
+@pytest.mark.slow
 def test_undoing_a_move_to_a_project_in_the_trash_is_refused(fixtures, as_, ids, r1):
     """Such an undo could not be undone."""
     ada = as_(fixtures.ada)
@@ -756,6 +760,7 @@ def test_all_former_keys_find_a_task_that_was_moved_back(fixtures, as_, ids, r1)
     assert ada.post("/tasks/APO-1/move", {"project_id": ids["zeus"]}).status_code == 200
 
 
+@pytest.mark.slow
 def test_second_attempt_starts_from_the_stored_rows(fixtures, as_, ids, r1):
     """Rows that other users added to the new task are found only after the plan was applied."""
     ada, bob = as_(fixtures.ada), as_(fixtures.bob)

@@ -149,6 +149,7 @@ def measure_undo(fixtures: Fixtures, change: Callable[[Place], None], count: int
 
 @pytest.mark.sampled(2)
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
+@pytest.mark.slow
 def test_number_of_statements_does_not_depend_on_the_number_of_rows(fixtures, change):
     few, *_ = measure_undo(fixtures, change, 5)
     many, _, result = measure_undo(fixtures, change, 15)

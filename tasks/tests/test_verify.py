@@ -180,6 +180,7 @@ FAULTS = [
 
 @pytest.mark.sampled(4)
 @pytest.mark.parametrize("plant", FAULTS, ids=lambda plant: plant.__name__)
+@pytest.mark.slow
 def test_planted_fault_is_reported_with_its_row_and_field(fixtures, plant):
     with transaction.atomic():  # so that SQLite does not check the foreign keys
         with inside(fixtures.acme):

@@ -125,6 +125,7 @@ def test_event_types_and_url_can_be_changed(fixtures, as_, hook):
     assert as_(fixtures.ada).patch(f"/webhooks/{hook.pk}", {"event_types": None}).status_code == 200
 
 
+@pytest.mark.slow
 def test_member_and_outsider_and_other_tenant_see_no_webhook(fixtures, as_, hook):
     for actor in (fixtures.bob, fixtures.eve, fixtures.mallory):
         client = as_(actor)
