@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, cast
 
 import django.contrib.auth.admin  # noqa: F401 - registers Group, which is unregistered below
@@ -109,7 +110,7 @@ class UserAdmin(RecordedAdmin):
 
     @display(description=_("user"), ordering="handle", header=True)
     def show_name(self, user: User) -> list[str]:
-        initials = "".join(word[0] for word in user.full_name.split()[:2]) or user.handle[:2]
+        initials = "".join(re.findall(r"\b\w", user.full_name)[:2]) or user.handle[:2]
         return [user.full_name or user.handle, f"@{user.handle}", initials.upper()]
 
     @display(description=_("kind"), ordering="kind", label={"human": "info", "agent": "primary"})

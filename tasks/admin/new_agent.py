@@ -37,6 +37,7 @@ class NewAgentForm(AccountForm):
         PROJECT_COLUMN,
         "projects",
         label=gettext_lazy("Project"),
+        placeholder=gettext_lazy("Choose a project"),
         help_text=gettext_lazy("The agent joins it, and its token works in this project alone."),
     )
     scope = forms.ChoiceField(

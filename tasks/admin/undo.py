@@ -90,7 +90,7 @@ class UndoForm(forms.Form):
 
     def clean(self) -> FormValues:
         values = super().clean() or {}
-        if values.get("actor") and values["by_operators"]:
+        if values.get("actor") and values.get("by_operators"):
             self.add_error("by_operators", gettext("Choose a user, or this, not both."))
         body: dict[str, object] = {"on_conflict": OnConflict(["refuse", "skip"][values["skip"]])}
         if ids := [word for word in values.get("event_ids", "").split(",") if word.isdigit()]:
@@ -184,7 +184,7 @@ class EventAdminWithUndo(events.EventAdmin):
 
 def _name_actor(values: FormValues) -> str:
     """Return whose changes are undone, as UndoRequest names them."""
-    if values["by_operators"]:
+    if values.get("by_operators"):
         return "none"
     return str(values["actor"].pk) if values.get("actor") else "me"
 

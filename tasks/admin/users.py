@@ -37,7 +37,7 @@ class OffboardingForm(forms.Form):
         USER_COLUMN,
         "people",
         required=False,
-        placeholder=_("No user: other owners take over the projects, and the tasks are unassigned"),
+        placeholder=_("Nobody"),
     )
     erase = forms.BooleanField(
         required=False,

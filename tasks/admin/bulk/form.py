@@ -41,23 +41,17 @@ class BulkForm(forms.Form):
     force = forms.BooleanField(
         required=False, label=_("Complete tasks even if subtasks or blockers are open")
     )
-    priority = forms.ChoiceField(
-        required=False,
-        widget=Select,
-        label=_("Priority"),
-        choices=lambda: [KEEP, *Priority.choices],
-    )
     due_on = forms.DateField(
         required=False,
         label=_("Due on"),
         widget=TextInput(attrs={"type": "date"}),
     )
     remove_due = forms.BooleanField(required=False, label=_("Remove the due date"))
-    add_tags = forms.CharField(
-        required=False, widget=TextInput, label=_("Add tags"), help_text=_("Separate by commas.")
-    )
-    remove_tags = forms.CharField(
-        required=False, widget=TextInput, label=_("Remove tags"), help_text=_("Separate by commas.")
+    priority = forms.ChoiceField(
+        required=False,
+        widget=Select,
+        label=_("Priority"),
+        choices=lambda: [KEEP, *Priority.choices],
     )
     project: Any = RowChoiceField(
         PROJECT_COLUMN,
@@ -65,6 +59,12 @@ class BulkForm(forms.Form):
         required=False,
         label=_("Move to"),
         placeholder=KEEP[1],
+    )
+    add_tags = forms.CharField(
+        required=False, widget=TextInput, label=_("Add tags"), help_text=_("Separate by commas.")
+    )
+    remove_tags = forms.CharField(
+        required=False, widget=TextInput, label=_("Remove tags"), help_text=_("Separate by commas.")
     )
 
     def __init__(self, actor: Actor, *args: Any, **kwargs: Any) -> None:
