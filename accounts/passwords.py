@@ -20,6 +20,7 @@ from typing import Any, TypeVar, cast
 
 from django.contrib.auth.hashers import check_password as is_hash_of
 from django.contrib.auth.hashers import make_password
+from django.utils.translation import gettext_noop
 
 from accounts.limits import Attempt, Counter, Limit, count_attempt, give_back_attempt, make_key
 from accounts.models import Tenant, User, password_forms
@@ -146,7 +147,7 @@ class CodeCheck(Check):
         if not attempt.wait_seconds:
             return None
         _record_refusal(self, "code_limited")
-        return TooManyAttempts(ceil(attempt.wait_seconds), "codes")
+        return TooManyAttempts(ceil(attempt.wait_seconds), gettext_noop("codes"))
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,9 @@ class ResetCheck(Check):
         if not attempt.wait_seconds:
             return None
         log.warning("too many password resets", extra=self.log_fields(None))
-        return TooManyAttempts(ceil(attempt.wait_seconds), "requests for a new password")
+        return TooManyAttempts(
+            ceil(attempt.wait_seconds), gettext_noop("requests for a new password")
+        )
 
 
 @dataclass(frozen=True)
@@ -297,7 +300,7 @@ def limit_registrations(address: str) -> None:
     attempt = count_attempt(counters)
     if attempt.wait_seconds:
         log.warning("too many registrations", extra={"client": address})
-        raise TooManyAttempts(ceil(attempt.wait_seconds), "registrations")
+        raise TooManyAttempts(ceil(attempt.wait_seconds), gettext_noop("registrations"))
 
 
 def remember_address(tenant: Tenant, email: str, address: str) -> None:

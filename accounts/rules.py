@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from django.db.models import Q
-from django.utils.translation import gettext
+from django.utils.translation import gettext, gettext_noop
 
 from accounts.models import ApiToken, User, UserKind
 from taskflow.audit.actor import Actor, TokenScope
@@ -69,11 +69,17 @@ def require_right_to_new_token(actor: Actor, user: User) -> None:
     """
     if actor.is_operator:
         raise Forbidden(
-            "Operators create no tokens in a tenant. An administrator of it can do this."
+            gettext_noop(
+                "Operators create no tokens in a tenant. An administrator of it can do this."
+            )
         )
     if user.kind == UserKind.HUMAN and user.pk != actor.user.pk:
         raise Forbidden(
-            f"Only {user} can create tokens for {user}. Create one for yourself or for an agent."
+            gettext(
+                "Only %(user)s can create tokens for %(user)s. Create one for yourself or for an"
+                " agent."
+            )
+            % {"user": user}
         )
 
 
@@ -81,7 +87,9 @@ def require_live(token: ApiToken) -> None:
     """Raise Conflict for a token that is revoked or has expired."""
     require_fresh(token, "revoked_at", "expires_at")
     if not token.is_live:
-        raise Conflict("An expired or revoked token cannot be rotated. Create a new one.")
+        raise Conflict(
+            gettext_noop("An expired or revoked token cannot be rotated. Create a new one.")
+        )
 
 
 def require_live_credentials(actor: Actor) -> None:
@@ -106,14 +114,16 @@ def require_active(user: User) -> None:
     for one in filter(None, [user, user.responsible]):
         require_fresh(one, "is_active")
         if not one.is_active:
-            raise Conflict(f"{one} is deactivated. Activate this user first.")
+            raise Conflict(
+                gettext("%(user)s is deactivated. Activate this user first.") % {"user": one}
+            )
 
 
 def check_active(user: User, field: str) -> None:
     """Raise Invalid, naming the field of the body, when the user is deactivated."""
     require_fresh(user, "is_active")
     if not user.is_active:
-        raise Invalid.field(field, f"{user} is deactivated.")
+        raise Invalid.field(field, gettext("%(user)s is deactivated.") % {"user": user})
 
 
 def find_latest_expiry(actor: Actor) -> datetime | None:
@@ -176,7 +186,9 @@ def leave_out_invisible(actor: Actor, project_ids: Sequence[int] | None) -> list
         return None
     visible = _find_visible_projects(actor, project_ids)
     if not visible:
-        raise Conflict("You can see none of the token's projects any more. Create a new token.")
+        raise Conflict(
+            gettext_noop("You can see none of the token's projects any more. Create a new token.")
+        )
     return sorted(visible)
 
 
@@ -208,6 +220,10 @@ def require_own_account(actor: Actor) -> None:
     if actor.project_ids is not None:
         raise Forbidden("A token bound to projects has no access to sign-ins and second factors.")
     if actor.is_operator:
-        raise Forbidden("An operator can be changed only in the platform's own tenant.")
+        raise Forbidden(
+            gettext_noop("An operator can be changed only in the platform's own tenant.")
+        )
     if actor.user.kind != UserKind.HUMAN:
-        raise Forbidden("An agent has no password, so it has no second factor and no sessions.")
+        raise Forbidden(
+            gettext_noop("An agent has no password, so it has no second factor and no sessions.")
+        )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from django.utils.translation import gettext_noop
+
 from accounts.models import User, UserKind
 from accounts.passwords import is_own_password
 from taskflow.audit.actor import Actor
@@ -11,11 +13,15 @@ from taskflow.http.errors import Invalid
 
 FIELD = "current_password"
 MISSING = Invalid.field(
-    FIELD, "Enter your current password: a password or an e-mail is changed.", "missing"
+    FIELD,
+    gettext_noop("Enter your current password: a password or an e-mail is changed."),
+    "missing",
 )
-WRONG = Invalid.field(FIELD, "This is not your current password.", "wrong_password")
+WRONG = Invalid.field(FIELD, gettext_noop("This is not your current password."), "wrong_password")
 NO_PASSWORD = Invalid.field(
-    FIELD, "You have no password yet, so you cannot change this. Ask an administrator.", "invalid"
+    FIELD,
+    gettext_noop("You have no password yet, so you cannot change this. Ask an administrator."),
+    "invalid",
 )
 
 

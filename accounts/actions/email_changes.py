@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from django.utils.translation import gettext_noop
+
 from accounts import tokens
 from accounts.actions.locking import lock_users
 from accounts.actions.mail_tokens import (
@@ -32,7 +34,7 @@ def request_email_change(actor: Actor, email: str) -> None:
     user, tenant = actor.user, actor.tenant
     limit_email_changes(actor, email)
     if User.objects.filter(email=email).exclude(pk=user.pk).exists():
-        raise Conflict("This e-mail is taken.", code="taken")
+        raise Conflict(gettext_noop("This e-mail is taken."), code="taken")
     token = issue_mail_token(tenant, MailPurpose.EMAIL_CHANGE, user=user, email=email)
     send_after_commit(build_email_change_mail(tenant, user, email, token))
     notify_of_email_request(tenant, user, email)

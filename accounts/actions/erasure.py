@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from django.db import transaction
+from django.utils.translation import gettext_noop
 
 from accounts.actions.users import end_access
 from accounts.models import IdempotencyRecord, User
@@ -38,7 +39,7 @@ def erase_user(actor: Actor, user: User) -> User:
     require_staff(actor)
     lock(user, "is_active", "email", mode=LockMode.UPDATE_KEY)
     if user.is_active:
-        raise Conflict("Offboard or deactivate this user first.", code="active")
+        raise Conflict(gettext_noop("Offboard or deactivate this user first."), code="active")
     pseudonym = f"erased-{user.pk}"
     address = f"{pseudonym}@erased.invalid"
     names = Names(dict(_names_of(user, pseudonym, address)))

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.translation import gettext_noop
 
 from accounts import tokens
 from accounts.models import MailPurpose, MailToken, Tenant, User
@@ -19,8 +20,10 @@ LIFETIMES = {
 }
 NOT_LIVE = Invalid.field(
     "token",
-    "This link does not work any more: it was used, it has expired, or a newer one was sent. Ask"
-    " for a new one.",
+    gettext_noop(
+        "This link does not work any more: it was used, it has expired, or a newer one was sent."
+        " Ask for a new one."
+    ),
     "link_not_valid",
 )
 

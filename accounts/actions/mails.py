@@ -12,6 +12,7 @@ from django.conf import settings
 from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from accounts.models import Tenant, User
 from taskflow.audit.actor import Actor
@@ -29,7 +30,9 @@ def require_mail() -> None:
     """Raise Forbidden when this installation sends no mail."""
     if not settings.SENDS_MAIL:
         raise Forbidden(
-            "This installation sends no e-mail. Ask its operator to set TASKFLOW_EMAIL_URL.",
+            gettext_noop(
+                "This installation sends no e-mail. Ask its operator to set TASKFLOW_EMAIL_URL."
+            ),
             code="email_off",
         )
 

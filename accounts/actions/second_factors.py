@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from django.utils import timezone
 from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
 
 from accounts import one_time_codes
 from accounts.actions.locking import lock_users
@@ -61,7 +62,9 @@ def begin_enrolment(actor: Actor) -> Enrolment:
     else:
         lock(factor, "confirmed_at")
         if factor.is_confirmed:
-            raise Conflict("You have a second factor already. Remove it first.", code="taken")
+            raise Conflict(
+                gettext_noop("You have a second factor already. Remove it first."), code="taken"
+            )
         change(actor, factor, "begun", salt=salt)
     return build_enrolment(actor, factor)
 
@@ -88,9 +91,9 @@ def confirm_enrolment(actor: Actor, code: str) -> list[str]:
     limit_codes(actor, ENROLMENT_CODES)  # a token alone could try all, to get the recovery codes
     lock(factor, "confirmed_at", "salt", "last_step")
     if factor.is_confirmed:
-        raise Conflict("Your second factor is confirmed already.", code="taken")
+        raise Conflict(gettext_noop("Your second factor is confirmed already."), code="taken")
     if not _use_app_code(factor, one_time_codes.normalize_code(code)):
-        raise Invalid.field("otp", "This is not the present code of the app.")
+        raise Invalid.field("otp", gettext_noop("This is not the present code of the app."))
     notify(actor.tenant, actor.user, _("A second factor was set up for your account."))
     return _replace_codes(actor, factor, "enabled", confirmed_at=timezone.now())
 

@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any, cast
 
 from django.utils import timezone
+from django.utils.translation import gettext_noop
 
 from accounts.models import PLATFORM, Tenant
 from taskflow.audit.actor import Actor
@@ -48,8 +49,10 @@ def schedule_deletion(actor: Actor) -> Tenant:
 def _change(actor: Actor, verb: str, **values: object) -> Tenant:
     """Change the actor's tenant. For operators. Raises Conflict for the tenant of the platform."""
     if not actor.user.is_superuser:
-        raise Forbidden("Only an operator may do this.")
+        raise Forbidden(gettext_noop("Only an operator may do this."))
     if actor.tenant.subdomain == PLATFORM:
-        raise Conflict("The tenant of the operators cannot be deactivated or deleted.")
+        raise Conflict(
+            gettext_noop("The tenant of the operators cannot be deactivated or deleted.")
+        )
     # A tenant is no TenantModel, but has every attribute that the recorder uses.
     return change(actor, cast(Any, actor.tenant), verb, **values)  # type: ignore[no-any-return]

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.utils.translation import gettext, gettext_noop
 
 from accounts.actions.users import save_new_user
 from accounts.models import PLATFORM, SUBDOMAIN, Tenant, User
@@ -95,7 +96,9 @@ def _create_unique(
             operator=operator,
         )
     except IntegrityError:  # nothing else in a new tenant can be taken
-        raise Conflict("This subdomain is taken. Choose another.", code="taken") from None
+        raise Conflict(
+            gettext_noop("This subdomain is taken. Choose another."), code="taken"
+        ) from None
 
 
 def _check_subdomain(subdomain: str) -> None:
@@ -105,7 +108,11 @@ def _check_subdomain(subdomain: str) -> None:
         or not SUBDOMAIN.fullmatch(subdomain)
         or is_encoded_label(subdomain)
     ):
-        raise Invalid.field("subdomain", f"“{subdomain}” cannot be a subdomain. Choose another.")
+        raise Invalid.field(
+            "subdomain",
+            gettext("“%(subdomain)s” cannot be a subdomain. Choose another.")
+            % {"subdomain": subdomain},
+        )
 
 
 def _check_not_reserved(**names: str) -> None:
@@ -122,8 +129,11 @@ def _check_not_reserved(**names: str) -> None:
         if looks_like_one_of(name, of_default | reserved):
             raise Invalid.field(
                 field,
-                f"“{name}” is reserved on this installation: it is the name of its default tenant"
-                " or of one of its parts, or looks like one. Choose another.",
+                gettext(
+                    "“%(name)s” is reserved on this installation: it is the name of its default"
+                    " tenant or of one of its parts, or looks like one. Choose another."
+                )
+                % {"name": name},
             )
 
 

@@ -7,6 +7,7 @@ from copy import copy
 from datetime import datetime, timedelta
 
 from django.utils import timezone
+from django.utils.translation import gettext_noop
 
 from accounts import tokens
 from accounts.actions.locking import lock_credentials, lock_token, lock_with_responsible
@@ -75,7 +76,7 @@ def create_token(
     require_unbound(actor, "tokens")
     owner = user or actor.user
     if owner.tenant_id != actor.tenant.pk:
-        raise Forbidden("An operator's token belongs to the platform.")
+        raise Forbidden(gettext_noop("An operator's token belongs to the platform."))
     # Who creates a token for an agent cannot be deactivated meanwhile: that would revoke it.
     lock_with_responsible(owner, actor.member)
     lock_credentials(actor)

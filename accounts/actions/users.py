@@ -13,6 +13,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import ProtectedError, Q, RestrictedError
 from django.utils import timezone
 from django.utils.text import slugify
+from django.utils.translation import gettext, gettext_noop
 
 from accounts.actions.confirmation import is_credential_change, require_current_password
 from accounts.actions.email_changes import request_email_change
@@ -38,7 +39,7 @@ from taskflow.audit.locks import LockMode
 from taskflow.audit.recorder import change, change_all, create, lock, remove, remove_all
 from taskflow.http.errors import Conflict, Forbidden, Invalid
 
-NO_EMAIL = Invalid.field("email", "A person needs an e-mail address.", "missing")
+NO_EMAIL = Invalid.field("email", gettext_noop("A person needs an e-mail address."), "missing")
 
 
 def create_user(
@@ -60,7 +61,9 @@ def create_user(
     """
     require_staff(actor)
     if kind == UserKind.AGENT and (password or is_staff):
-        raise Invalid.field("kind", "An agent has no password and is no administrator.")
+        raise Invalid.field(
+            "kind", gettext_noop("An agent has no password and is no administrator.")
+        )
     if kind == UserKind.HUMAN and not email:
         raise NO_EMAIL.copy()
     if kind == UserKind.AGENT and responsible is None:
@@ -97,7 +100,7 @@ def update_user(
     """
     require_staff(actor)
     if values.pop("kind", user.kind) != user.kind:  # an agent gets tokens from other users
-        raise Invalid.field("kind", "A person stays a person, and an agent an agent.")
+        raise Invalid.field("kind", gettext_noop("A person stays a person, and an agent an agent."))
     is_credential = is_credential_change(user, values)
     if is_credential:
         require_current_password(actor, current_password)
@@ -107,7 +110,9 @@ def update_user(
     if values.get("is_active") is False or values.get("is_staff") is False:
         require_another_staff(user)
     if user.kind == UserKind.AGENT and (password or values.get("is_staff")):
-        raise Invalid.field("kind", "An agent has no password and is no administrator.")
+        raise Invalid.field(
+            "kind", gettext_noop("An agent has no password and is no administrator.")
+        )
     if user.kind == UserKind.HUMAN and not values.get("email", user.email):
         raise NO_EMAIL.copy()
     lock_users([values.get("responsible")])
@@ -161,8 +166,11 @@ def delete_user(actor: Actor, user: User) -> None:
         ]
         errors.sort(key=lambda error: str(error["kind"]))
         raise Conflict(
-            f"{user} still owns {', '.join(str(error['detail']) for error in errors)}."
-            " Transfer them to another user, or deactivate this user instead.",
+            gettext(
+                "%(user)s still owns %(things)s. Transfer them to another user, or deactivate this"
+                " user instead."
+            )
+            % {"user": user, "things": ", ".join(str(error["detail"]) for error in errors)},
             code="owns_things",
             errors=errors,
         ) from None
@@ -297,8 +305,11 @@ def _lock_to_activate(actor: Actor, user: User, values: dict[str, Any]) -> None:
     responsible = values.get("responsible", user.responsible)
     if responsible is not None and not responsible.is_active:
         raise Conflict(
-            f"{responsible} is responsible for {user} and is deactivated. Choose another"
-            " responsible user, or activate that one first."
+            gettext(
+                "%(responsible)s is responsible for %(user)s and is deactivated. Choose another"
+                " responsible user, or activate that one first."
+            )
+            % {"responsible": responsible, "user": user}
         )
     end_access(actor, [user.pk])
 
@@ -321,9 +332,11 @@ def _check_responsible(kind: str, responsible: User | None) -> None:
     The responsible user may create tokens of the agent, so a person has none.
     """
     if responsible and kind != UserKind.AGENT:
-        raise Invalid.field("responsible_id", "Only an agent has a responsible user.")
+        raise Invalid.field("responsible_id", gettext_noop("Only an agent has a responsible user."))
     if responsible and responsible.kind != UserKind.HUMAN:
-        raise Invalid.field("responsible_id", "The responsible user must be a person.")
+        raise Invalid.field(
+            "responsible_id", gettext_noop("The responsible user must be a person.")
+        )
     if responsible:
         check_active(responsible, "responsible_id")
 
@@ -341,4 +354,6 @@ def _choose_handle(user: User) -> str:
 
 def _refuse_operator(actor: Actor) -> None:
     if actor.is_operator:
-        raise Forbidden("An operator can be changed only in the platform's own tenant.")
+        raise Forbidden(
+            gettext_noop("An operator can be changed only in the platform's own tenant.")
+        )

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 from django.db import models
+from django.utils.translation import gettext_lazy
 
 from accounts.models.users import User
 from taskflow.db.creation_time import CreationTime
@@ -47,7 +48,7 @@ class SecondFactor(TenantModel):
             models.UniqueConstraint(
                 fields=["tenant", "user"],
                 name="second_factor_user_key",  # every sign-in looks it up by this
-                violation_error_message="You have a second factor already.",
+                violation_error_message=gettext_lazy("You have a second factor already."),
             ),
         ]
 

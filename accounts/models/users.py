@@ -218,12 +218,12 @@ class User(TenantModel, AbstractBaseUser):
             models.UniqueConstraint(
                 fields=["tenant", "handle"],
                 name="user_handle_key",
-                violation_error_message="This handle is taken.",
+                violation_error_message=_("This handle is taken."),
             ),
             models.UniqueConstraint(
                 fields=["tenant", "email"],
                 name="user_email_key",  # also serves sign-in, which looks the user up by e-mail
-                violation_error_message="This e-mail is taken.",
+                violation_error_message=_("This e-mail is taken."),
             ),
             models.CheckConstraint(
                 name="user_kind_is_known", condition=Q(kind__in=UserKind.values)
@@ -231,7 +231,7 @@ class User(TenantModel, AbstractBaseUser):
             models.CheckConstraint(
                 name="user_human_has_email",
                 condition=Q(kind=UserKind.AGENT) | Q(email__isnull=False),
-                violation_error_message="A person needs an e-mail address.",
+                violation_error_message=_("A person needs an e-mail address."),
             ),
             models.CheckConstraint(
                 name="user_email_is_lower_case",
@@ -244,7 +244,7 @@ class User(TenantModel, AbstractBaseUser):
             models.CheckConstraint(
                 name="user_handle_is_not_reserved",
                 condition=~Q(handle__in=RESERVED_HANDLES),
-                violation_error_message="The handles me and none are reserved. Choose another.",
+                violation_error_message=_("The handles me and none are reserved. Choose another."),
             ),
         ]
         indexes = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from django.utils.translation import gettext, gettext_noop
 from pydantic import AfterValidator, Field, Secret, StrictBool, StringConstraints
 
 from accounts.models import HANDLE, RESERVED_HANDLES
@@ -12,7 +13,9 @@ from taskflow.http.schema import Email, Id, Matches, OneLine
 
 def _check_not_reserved(handle: str) -> str:
     if handle in RESERVED_HANDLES:
-        raise ValueError(f"must not be {' or '.join(RESERVED_HANDLES)}, which are reserved")
+        message = gettext("must not be %(first)s or %(second)s, which are reserved")
+        first, second = RESERVED_HANDLES
+        raise ValueError(message % {"first": first, "second": second})
     return handle
 
 
@@ -21,7 +24,10 @@ Handle = Annotated[
     AfterValidator(_check_not_reserved),
     Matches(
         HANDLE,
-        "have only lower-case letters, digits, “.”, “_” and “-”, and begin with a letter or digit",
+        gettext_noop(
+            "have only lower-case letters, digits, “.”, “_” and “-”, and begin with a letter or"
+            " digit"
+        ),
     ),
     Field(
         max_length=50,

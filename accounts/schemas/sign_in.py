@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
+from django.utils.translation import gettext_noop
 from pydantic import Field
 
 from accounts.models import SUBDOMAIN
@@ -29,7 +30,10 @@ class Registration(In):
     tenant_name: TenantName
     subdomain: Annotated[
         str,
-        Matches(SUBDOMAIN, "have only lower-case letters, digits and “-”, and “-” only inside"),
+        Matches(
+            SUBDOMAIN,
+            gettext_noop("have only lower-case letters, digits and “-”, and “-” only inside"),
+        ),
     ] = Field(
         max_length=63,
         description="A DNS label, unique in the installation.",

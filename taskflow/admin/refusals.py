@@ -17,6 +17,7 @@ from django.urls import reverse
 from django.utils.functional import Promise
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from taskflow.admin.times import show_time
@@ -124,11 +125,13 @@ def write_in_words(detail: str) -> str:
     """Return the detail of a problem without options of requests and names of columns, and with
     times as screens show them: in the zone of the tenant.
 
-    What people have written stands between quotation marks, and is not changed.
+    It is in the language of the page. A detail that is always the same is translated here; one with
+    values has been translated when it was made. What people have written stands between quotation
+    marks, and is not changed.
     """
     return "".join(
         part if part.startswith(("“", "„")) else _write_part_in_words(part)
-        for part in QUOTATION.split(detail)
+        for part in QUOTATION.split(gettext(detail))
     )
 
 

@@ -11,6 +11,7 @@ from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.sql.compiler import SQLCompiler
 from django.db.models.sql.query import Query
+from django.utils.translation import gettext_noop
 
 from taskflow.db.columns import columns_of
 from taskflow.db.query import QueryCache
@@ -68,7 +69,7 @@ def lock_rows(
     fresh = frozenset(names)
     for row in rows:
         if row.pk not in stored:
-            raise NotFound("Another request has deleted this object.")
+            raise NotFound(gettext_noop("Another request has deleted this object."))
         if row.pk not in relocated:
             _refuse_moved(row, stored[row.pk])
         for name in names:

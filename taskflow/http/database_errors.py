@@ -13,6 +13,7 @@ from django.db import Error as DatabaseError
 from django.db.models import CheckConstraint, UniqueConstraint
 from django.db.models.constraints import BaseConstraint
 from django.http import HttpResponse
+from django.utils.translation import gettext_noop
 
 from taskflow.db.causes import SILENT, WRITER_HELD
 from taskflow.http.error_causes import cause_of, sqlstate_of
@@ -96,7 +97,7 @@ def problem_of_database_error(error: DatabaseError) -> Problem:
     if isinstance(error, IntegrityError):
         return _problem_of_constraint(error)
     if isinstance(error, DataError):
-        return Invalid("A value is out of the range that can be stored.")
+        return Invalid(gettext_noop("A value is out of the range that can be stored."))
     # SQLite's message for a table or column that does not exist, which is a bug or a missing
     # migration. Sending the request again would not help.
     is_bug = str(error).startswith("no such ")
@@ -136,7 +137,11 @@ def _problem_of_constraint(error: IntegrityError) -> Problem:
     if constraint is None and "unique" in str(error).lower():  # a unique_together
         return Conflict(_describe_duplicate(error), code="taken")
     if not isinstance(constraint, UniqueConstraint | CheckConstraint):  # a foreign key
-        return Conflict("A referenced object no longer exists, or this object is still referenced.")
+        return Conflict(
+            gettext_noop(
+                "A referenced object no longer exists, or this object is still referenced."
+            )
+        )
     is_taken = isinstance(constraint, UniqueConstraint)
     detail = str(constraint.get_violation_error_message())
     return Conflict(detail, code="taken") if is_taken else Invalid(detail)

@@ -41,6 +41,7 @@ from http import HTTPStatus
 from typing import Any, ClassVar, Self
 
 from django.http import HttpResponse
+from django.utils.translation import gettext, gettext_noop
 
 from taskflow.http.request import Request
 
@@ -292,9 +293,10 @@ class TooManyAttempts(TooManyRequests):
 
     code = "too_many_attempts"
 
-    def __init__(self, wait_seconds: int, what: str = "wrong passwords") -> None:
+    def __init__(self, wait_seconds: int, what: str = gettext_noop("wrong passwords")) -> None:
         super().__init__(
-            f"There were too many {what}. Wait {wait_seconds} seconds, then try again.",
+            gettext("There were too many %(what)s. Wait %(seconds)d seconds, then try again.")
+            % {"what": gettext(what), "seconds": wait_seconds},
             wait_seconds,
         )
 

@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any, ClassVar, NamedTuple, get_args, get_origin
 from urllib.parse import urlsplit
 
+from django.utils.translation import gettext, gettext_noop
 from ninja import Schema
 from pydantic import (
     AfterValidator,
@@ -101,7 +102,8 @@ def is_boolean(annotation: object) -> bool:
 
 def _check_year(value: date) -> date:
     if not FIRST_YEAR <= value.year <= LAST_YEAR:
-        raise ValueError(f"must be in the years {FIRST_YEAR} to {LAST_YEAR}")
+        message = gettext("must be in the years %(first)d to %(last)d")
+        raise ValueError(message % {"first": FIRST_YEAR, "last": LAST_YEAR})
     return value
 
 
@@ -125,7 +127,8 @@ def _check_format(pattern: str, form: str) -> Callable[[object], str]:
 class Matches:
     """Metadata of a text that must match `pattern` as a whole.
 
-    `rule` is for people: it completes “The text must …”. The JSON schema has the pattern.
+    `rule` is for people: it completes “The text must …”, and is marked for translation. The JSON
+    schema has the pattern.
     """
 
     def __init__(self, pattern: re.Pattern[str], rule: str) -> None:
@@ -133,7 +136,8 @@ class Matches:
 
     def check(self, text: str) -> str:
         if not self.pattern.fullmatch(text):
-            raise FormatError(f"must {self.rule}, not {show_value(text)}")
+            message = gettext("must %(rule)s, not %(value)s")
+            raise FormatError(message % {"rule": gettext(self.rule), "value": show_value(text)})
         return text
 
     def __get_pydantic_core_schema__(
@@ -167,8 +171,11 @@ def is_web_url(url: str) -> bool:
 def _check_web_url(url: str) -> str:
     if not is_web_url(url):
         raise FormatError(
-            "must be a URL that begins with http:// or https://, without user name and white space,"
-            f" not {show_value(url)}"
+            gettext(
+                "must be a URL that begins with http:// or https://, without user name and white"
+                " space, not %(value)s"
+            )
+            % {"value": show_value(url)}
         )
     return url
 
@@ -180,7 +187,8 @@ def _check_email(value: object, validate: Callable[[object], str]) -> str:
     except ValidationError as error:
         if isinstance(value, str) and error.errors()[0]["type"] == "value_error":
             raise FormatError(
-                f"must be an e-mail address, as in ada@example.com, not {show_value(value)}"
+                gettext("must be an e-mail address, as in ada@example.com, not %(value)s")
+                % {"value": show_value(value)}
             ) from None
         raise
 
@@ -190,7 +198,8 @@ def check_metadata_size(value: dict[str, object]) -> dict[str, object]:
     size = len(json.dumps(value))
     if size > MAX_METADATA_BYTES:
         raise ValueError(
-            f"can have at most {MAX_METADATA_BYTES} bytes as JSON; it has {size}. Store less"
+            gettext("can have at most %(limit)d bytes as JSON; it has %(size)d. Store less")
+            % {"limit": MAX_METADATA_BYTES, "size": size}
         )
     return value
 
@@ -206,9 +215,11 @@ def _check_line(text: str, info: ValidationInfo) -> str:
     if not text or info.context == STORED:
         return text
     if not is_one_line(text):
-        raise ValueError("must be one line, without line breaks, tabs and control characters")
+        raise ValueError(
+            gettext_noop("must be one line, without line breaks, tabs and control characters")
+        )
     if not is_visible(text):
-        raise ValueError("must contain a character that can be seen")
+        raise ValueError(gettext_noop("must contain a character that can be seen"))
     return text
 
 

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import NamedTuple, get_args
 
+from django.utils.translation import gettext, ngettext
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
@@ -188,14 +189,15 @@ def _describe(
         report = EMPTY
     code = getattr(context.get("error"), "code", report.code)
     context |= {"name": name, "error": _sentence_of(str(context.get("error")), name)}
-    return {"code": code, "detail": report.sentence.format_map(context)}
+    return {"code": code, "detail": gettext(report.sentence).format_map(context)}
 
 
 def _sentence_of(message: str, name: str) -> str:
     """Return the message of a ValueError as a sentence. One in lower case says what `name` must be.
 
-    A message that begins with a capital is a sentence already.
+    A message that begins with a capital is a sentence already. It is translated if it is marked.
     """
+    message = gettext(message)
     sentence = f"{name} {message}" if message[:1].islower() else message
     return sentence if sentence.endswith(".") else f"{sentence}."
 
@@ -207,13 +209,15 @@ def _context_of(details: ErrorDetails, place: Place, *, is_parameter: bool) -> d
     value = context.get("tag", value)
     length = len(value) if isinstance(value, str | bytes | list | dict) else 0
     limit = context.get("max_length", context.get("min_length"))
-    unit = "character" if isinstance(value, str) else "value"
+    limit_or_many = limit if isinstance(limit, int) else 2
     choices = CHOICE.findall(str(context.get("expected_tags", context.get("expected", ""))))
     context |= {
         "value": show_value(value),
         "kind": KINDS.get(type(value), "this"),
         "length": length,
-        "unit": unit if limit == 1 else f"{unit}s",
+        "unit": ngettext("character", "characters", limit_or_many)
+        if isinstance(value, str)
+        else ngettext("value", "values", limit_or_many),
         "choices": f"must be one of {', '.join(choices)}"
         if len(choices) > 1
         else f"can only be {''.join(choices)}",

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from django.utils.translation import gettext_noop
+
 
 class FormatError(ValueError):
     """A text of the right type in a wrong form. Raised by validators of schema types."""
@@ -19,9 +21,10 @@ class FormatError(ValueError):
 class Report(NamedTuple):
     """How an error type is reported.
 
-    `sentence` is a format string. Its names are those of pydantic's context, and `name` (what the
-    error is about), `value` (what was sent), `kind` (such as “a list”), `length`, `unit`,
-    `choices`, `hint` (a further sentence, or nothing) and `expected_type`, from TYPES.
+    `sentence` is a format string, and marked for translation if a screen can show it. Its names are
+    those of pydantic's context, and `name` (what the error is about), `value` (what was sent),
+    `kind` (such as “a list”), `length`, `unit`, `choices`, `hint` (a further sentence, or nothing)
+    and `expected_type`, from TYPES.
     """
 
     code: str
@@ -62,9 +65,13 @@ _TIME = Report(
     " not.",
 )
 _CHOICE = Report("unknown_value", "{name} {choices}, not {value}.{hint}")
-_TOO_SHORT = Report("too_short", "{name} must have at least {min_length} {unit}; it has {length}.")
-_TOO_LONG = Report("too_long", "{name} can have at most {max_length} {unit}; it has {length}.")
-EMPTY = Report("too_short", "{name} must not be empty.")  # if the minimum is 1
+_TOO_SHORT = Report(
+    "too_short", gettext_noop("{name} must have at least {min_length} {unit}; it has {length}.")
+)
+_TOO_LONG = Report(
+    "too_long", gettext_noop("{name} can have at most {max_length} {unit}; it has {length}.")
+)
+EMPTY = Report("too_short", gettext_noop("{name} must not be empty."))  # if the minimum is 1
 _NUMBER = Report("wrong_format", "{name} must be a whole number, not {value}.")
 _DECIMAL = Report("wrong_format", "{name} must be a number, not {value}.")
 _DIGITS = Report("out_of_range", "{name} has too many digits. Send fewer.")
@@ -88,9 +95,13 @@ REPORTS: Mapping[str, Report] = {
     ),
     "none_required": Report("wrong_type", "{name} must be null, not {kind}."),
     "greater_than": Report("out_of_range", "{name} must be more than {gt}, not {value}."),
-    "greater_than_equal": Report("out_of_range", "{name} must be {ge} or more, not {value}."),
+    "greater_than_equal": Report(
+        "out_of_range", gettext_noop("{name} must be {ge} or more, not {value}.")
+    ),
     "less_than": Report("out_of_range", "{name} must be less than {lt}, not {value}."),
-    "less_than_equal": Report("out_of_range", "{name} can be at most {le}, not {value}."),
+    "less_than_equal": Report(
+        "out_of_range", gettext_noop("{name} can be at most {le}, not {value}.")
+    ),
     "multiple_of": Report("out_of_range", "{name} must be a multiple of {multiple_of}."),
     "finite_number": Report("out_of_range", "{name} must be a finite number, not {value}."),
     "too_short": _TOO_SHORT,

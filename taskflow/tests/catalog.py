@@ -22,6 +22,10 @@ from django.contrib import admin
 from django.urls import get_resolver
 from django.utils.translation.template import templatize
 
+if __name__ == "__main__":
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "taskflow.settings")
+    django.setup()
+
 from taskflow.admin.names import find_names
 from taskflow.audit.event_words import list_texts
 
@@ -186,6 +190,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "taskflow.settings")
-    django.setup()
     main()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 from datetime import date
 from html import unescape
 from pathlib import Path
@@ -30,6 +32,7 @@ from taskflow.tests.catalog import (
     read_catalog,
     write_catalog,
 )
+from tasks.actions.tags import create_tag
 from tasks.admin.where import describe_where
 from tasks.changes.tasks import complete_task, create_task, delete_task, update_task
 
@@ -287,6 +290,40 @@ def test_refusals_are_in_german_on_screens_and_english_for_programs(fixtures, as
     )
     assert refusal.reasons[0].text == "Die Teilaufgabe APO-2 “a_part” ist offen."
     assert answered["errors"][0]["detail"] == "The subtask APO-2 “a_part” is open."
+
+
+def test_values_that_are_refused_are_described_in_the_language_of_the_page(browser, as_, fixtures):
+    form = {"title": "a\u2028b", "project": fixtures.apollo.pk, "status": "todo", "priority": "low"}
+    body = {"project_id": fixtures.apollo.pk, "title": "x" * 501}
+
+    page = browser.post("/admin/tasks/project/add/", {"name": "x", "key": "a b"}, **GERMAN)
+    both = browser.post("/admin/tasks/task/add/", form, **GERMAN)
+    answered = as_(fixtures.ada).post("/tasks", body, **GERMAN).json()
+
+    assert "muss nur Großbuchstaben und Ziffern haben" in page.content.decode()
+    assert "muss eine Zeile sein" in both.content.decode()
+    assert answered["errors"][0]["detail"] == (
+        "“title” can have at most 500 characters; it has 501."
+    )
+
+
+def test_taken_name_is_described_in_the_language_of_the_page(browser, as_, fixtures):
+    with inside(fixtures.acme):
+        create_tag(fixtures.boss, name="hot")
+
+    page = browser.post("/admin/tasks/tag/add/", {"name": "HOT"}, **GERMAN).content.decode()
+    answered = as_(fixtures.ada).post("/tags", {"name": "HOT"}, **GERMAN).json()
+
+    assert "Ein Schlagwort dieses Namens gibt es schon" in page
+    assert answered["detail"] == "A tag of this name exists; case does not count."
+
+
+@pytest.mark.slow
+def test_catalog_can_be_written_from_the_command_line():
+    """`make messages` fails for a text without a translation, and changes nothing otherwise."""
+    ended = subprocess.run([sys.executable, "-m", "taskflow.tests.catalog"], cwd=ROOT, check=False)
+
+    assert ended.returncode == 0
 
 
 SENTENCE = re.compile(r"[A-Z][a-z]+ [a-z]+ [a-z]+[^<]*[.!?]")

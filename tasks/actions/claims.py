@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from django.utils.translation import gettext_noop
+
 from accounts.actions.locking import lock_users
 from accounts.models import User
 from taskflow.audit.actor import Actor
@@ -31,7 +33,9 @@ from tasks.models.claims import DEFAULT_TTL, insert_claims, lock_claims, store_c
 from tasks.rules import MANAGERS, require_member, require_role
 
 MAX_ROUNDS = 20  # of tasks with too many attempts that one request passes over
-NOT_YOURS = Forbidden("Only the user who has claimed the task may extend or finish the claim.")
+NOT_YOURS = Forbidden(
+    gettext_noop("Only the user who has claimed the task may extend or finish the claim.")
+)
 NEEDS_MEMBER = Forbidden("Operators cannot claim tasks. Sign in as a user of the tenant.")
 LockTasks = Callable[[int], Sequence[Task]]
 

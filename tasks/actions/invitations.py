@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from django.conf import settings
 from django.utils import timezone
+from django.utils.translation import gettext, gettext_noop
 
 from accounts import tokens
 from accounts.actions.locking import lock_users
@@ -35,7 +36,7 @@ from tasks.models.invitations import Invitation
 
 COLUMNS = ("accepted_at", "revoked_at", "expires_at")  # that the rules below read
 USER_EXISTS = Conflict(
-    "A user has this e-mail. Add the user to the projects instead.", code="taken"
+    gettext_noop("A user has this e-mail. Add the user to the projects instead."), code="taken"
 )
 PASSWORD_MISSING = Invalid.field("password", "Choose a password, and send it.", "missing")
 
@@ -86,8 +87,8 @@ def resend_invitation(actor: Actor, invitation: Invitation) -> Invitation:
     lock(invitation, *COLUMNS)
     if invitation.accepted_at or invitation.revoked_at:
         raise Conflict(
-            f"The invitation is {invitation.state}, so that it cannot be sent again."
-            " Send a new one."
+            gettext("The invitation is %(state)s, so that it cannot be sent again. Send a new one.")
+            % {"state": gettext(str(invitation.state))}
         )
     expires_at = timezone.now() + LIFETIMES[MailPurpose.INVITATION]
     change(actor, invitation, "resent", expires_at=expires_at, invited_by=actor.member)
@@ -103,7 +104,7 @@ def revoke_invitation(actor: Actor, invitation: Invitation) -> Invitation:
     require_staff(actor)
     lock(invitation, *COLUMNS)
     if invitation.accepted_at:
-        raise Conflict("The invitation was accepted. Deactivate the user instead.")
+        raise Conflict(gettext_noop("The invitation was accepted. Deactivate the user instead."))
     delete_mail_tokens_of_subject(MailPurpose.INVITATION, invitation.pk)
     if not invitation.revoked_at:
         change(actor, invitation, "revoked", revoked_at=timezone.now())

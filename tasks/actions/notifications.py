@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from django.utils.translation import gettext_noop
+
 from accounts.actions.mails import require_mail
 from accounts.models import User
 from taskflow.audit.actor import Actor
@@ -52,7 +54,9 @@ def change_preferences(actor: Actor, values: FieldValues) -> NotificationPrefere
     if values.get("digest", Digest.OFF) != Digest.OFF:
         require_mail()
         if not user.email:
-            raise Conflict("You have no e-mail to which a digest could be sent.", code="no_email")
+            raise Conflict(
+                gettext_noop("You have no e-mail to which a digest could be sent."), code="no_email"
+            )
     return NotificationPreference.store(user, {**values})
 
 
@@ -61,7 +65,7 @@ def _require_inbox(actor: Actor) -> User:
     for a token that is bound to projects.
     """
     if actor.member is None:
-        raise Forbidden("An operator has no notifications in this tenant.")
+        raise Forbidden(gettext_noop("An operator has no notifications in this tenant."))
     if actor.project_ids is not None:
         raise Forbidden(
             "A token bound to projects has no access to preferences, which concern all projects."

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from django.db.models import Q, QuerySet
 from django.utils import timezone
+from django.utils.translation import gettext, gettext_noop
 
 from accounts.actions.locking import lock_users
 from accounts.actions.users import offboard_users
@@ -140,10 +141,14 @@ def _check_new_owner(user: User, new_owner: User | None) -> None:
         return
     if new_owner.pk == user.pk:
         raise Invalid.field(
-            "hand_over_to", "Choose another user: users cannot hand over to themselves."
+            "hand_over_to",
+            gettext_noop("Choose another user: users cannot hand over to themselves."),
         )
     if not new_owner.is_active or new_owner.kind != UserKind.HUMAN:
-        raise Invalid.field("hand_over_to", f"{new_owner} is not an active human user. Choose one.")
+        raise Invalid.field(
+            "hand_over_to",
+            gettext("%(user)s is not an active human user. Choose one.") % {"user": new_owner},
+        )
 
 
 def _hand_over_projects(
@@ -174,7 +179,7 @@ def _other_owners(projects: Sequence[Project], leaving: Sequence[User]) -> dict[
     without_owner = [p for p in projects if p.pk not in other_owners and not p.deleted_at]
     if without_owner:
         raise Conflict(
-            "Some projects have no other owner. Name a new owner in hand_over_to.",
+            gettext_noop("Some projects have no other owner. Name a new owner in hand_over_to."),
             code="no_other_owner",
             errors=[
                 {"code": "no_other_owner", "detail": f"{p.key} · {p.name}", "project_id": p.pk}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from django.db.models import Exists, OuterRef
+from django.utils.translation import gettext_noop
 
 from accounts.actions.locking import lock_users
 from accounts.models import User
@@ -50,8 +51,10 @@ def replace_inactive_owner(actor: Actor, project: Project) -> None:
     owner = find_successors([project], [former]).get(project.pk) or actor.member
     if owner is None:
         raise Conflict(
-            "The project has no active owner. Restore it as an administrator of the tenant, who"
-            " becomes its owner.",
+            gettext_noop(
+                "The project has no active owner. Restore it as an administrator of the tenant,"
+                " who becomes its owner."
+            ),
             code="no_other_owner",
         )
     lock_users([owner])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.utils import timezone
+from django.utils.translation import gettext, gettext_noop
 
 from accounts.actions.locking import lock_users
 from accounts.models import User
@@ -30,7 +31,8 @@ def create_page(
     owner = owner or actor.member
     if owner is None:
         raise Invalid.field(
-            "owner_id", "You act as an operator and cannot own pages. Name an owner_id."
+            "owner_id",
+            gettext_noop("You act as an operator and cannot own pages. Name an owner_id."),
         )
     lock_users([owner])
     _check_owner(project, owner)
@@ -88,6 +90,9 @@ def _check_owner(project: Project, owner: User) -> None:
     if not (owner.is_staff or is_member):
         raise Invalid.field(
             "owner_id",
-            f"{owner} is not a member of “{project.name}”. Choose a member, or add the user to the"
-            " project first.",
+            gettext(
+                "%(owner)s is not a member of “%(project)s”. Choose a member, or add the user to"
+                " the project first."
+            )
+            % {"owner": owner, "project": project.name},
         )

@@ -11,6 +11,7 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.text import slugify
+from django.utils.translation import gettext_noop
 
 from accounts.actions.locking import lock_users
 from accounts.models import User
@@ -54,10 +55,11 @@ def create_project(
     owner = owner or actor.member
     if owner is None:
         raise Invalid.field(
-            "owner_id", "You act as an operator and cannot own projects. Name an owner_id."
+            "owner_id",
+            gettext_noop("You act as an operator and cannot own projects. Name an owner_id."),
         )
     if owner.pk != actor.user.pk and not actor.is_staff:
-        raise Forbidden("Only an administrator can create projects for other users.")
+        raise Forbidden(gettext_noop("Only an administrator can create projects for other users."))
     lock_users([owner])
     check_active(owner, "owner_id")
     values |= {"name": name, "owner": owner}
@@ -144,7 +146,9 @@ def _check_no_other_blockers(tasks: TaskQuerySet) -> None:
     links = links.select_related("task__project").order_by("task", "blocker")
     if blocking := list(links[:MAX_LISTED_BLOCKERS]):
         raise Conflict(
-            "Open tasks of other projects block some. Complete those first, or send force=true.",
+            gettext_noop(
+                "Open tasks of other projects block some. Complete those first, or send force=true."
+            ),
             code="open_work",
             errors=[
                 {

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db.models import Exists, OuterRef
+from django.utils.translation import gettext_noop
 
 from taskflow.audit.actor import Actor
 from taskflow.audit.recorder import change_all, lock_all, remove_all
@@ -97,7 +98,7 @@ def purge(actor: Actor, row: Trashable) -> None:
     if project.pk != row.pk or not isinstance(row, Project):
         require_unarchived(project)
     if not _lock_in_trash(row):
-        raise NotFound("This is no longer in the trash.")
+        raise NotFound(gettext_noop("This is no longer in the trash."))
     _purge_with_children(actor, row)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.utils.translation import gettext_noop
+
 from accounts.rules import require_unbound
 from taskflow.audit.actor import Actor
 from taskflow.audit.recorder import change, create, lock, remove
@@ -20,7 +22,9 @@ def create_view(actor: Actor, *, name: str, where: dict[str, object], **values: 
     """
     require_unbound(actor, "views")
     if actor.member is None:
-        raise Forbidden("An operator owns no view in a tenant. A user of it can create one.")
+        raise Forbidden(
+            gettext_noop("An operator owns no view in a tenant. A user of it can create one.")
+        )
     return create(actor, View(owner=actor.member, name=name, where=where, **values))
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.utils import timezone
+from django.utils.translation import gettext, gettext_noop
 
 from taskflow.audit.actor import Actor
 from taskflow.audit.feed import latest_cursor
@@ -49,7 +50,9 @@ def create_webhook(
     require_webhook_manager(actor, project)
     if actor.member is None:
         raise Forbidden(
-            "An operator owns no webhook in a tenant. An administrator of it can create one."
+            gettext_noop(
+                "An operator owns no webhook in a tenant. An administrator of it can create one."
+            )
         )
     _check_event_types(event_types or ())
     webhook = Webhook(
@@ -117,7 +120,10 @@ def resume_webhook(actor: Actor, webhook: Webhook) -> Webhook:
         return webhook
     if not webhook.owner.is_active:
         raise Conflict(
-            f"{webhook.owner}, who owns the webhook, is deactivated. Create a new one in its place."
+            gettext(
+                "%(owner)s, who owns the webhook, is deactivated. Create a new one in its place."
+            )
+            % {"owner": webhook.owner}
         )
     change(actor, webhook, "resumed", state=WebhookState.ACTIVE, pause_reason=None)
     Delivery.objects.pending().filter(webhook=webhook).make_due()
@@ -133,7 +139,7 @@ def ping(actor: Actor, webhook: Webhook) -> Delivery:
     require_webhook_manager(actor, webhook.project)
     lock(webhook, "state")
     if webhook.state == WebhookState.PAUSED:
-        raise Conflict("The webhook is paused. Resume it first.")
+        raise Conflict(gettext_noop("The webhook is paused. Resume it first."))
     delivery = Delivery(webhook=webhook, event_type=PING)
     Delivery.objects.add([delivery])
     record(actor, webhook, "pinged")
@@ -150,7 +156,7 @@ def redeliver(actor: Actor, delivery: Delivery) -> Delivery:
     require_webhook_manager(actor, webhook.project)
     lock(webhook)
     if not Delivery.objects.filter(pk=delivery.pk).make_due():
-        raise NotFound("There is no such delivery.")
+        raise NotFound(gettext_noop("There is no such delivery."))
     record(actor, webhook, "redelivered")
     DeliveryQueue.add(actor.tenant.pk)
     delivery.refresh_from_db()
@@ -164,6 +170,9 @@ def _check_event_types(names: Sequence[str]) -> None:
         if name.partition(".")[0] not in known:
             raise Invalid.field(
                 f"event_types/{position}",
-                f"There are no events of the type “{name}”. It begins with the type of an object:"
-                f" {', '.join(sorted(resource_types()))}.",
+                gettext(
+                    "There are no events of the type “%(name)s”. It begins with the type of an"
+                    " object: %(types)s."
+                )
+                % {"name": name, "types": ", ".join(sorted(resource_types()))},
             )

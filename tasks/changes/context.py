@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from django.db.models import QuerySet
 from django.utils import timezone
-from django.utils.translation import gettext
+from django.utils.translation import gettext, gettext_noop
 
 from accounts.actions.locking import lock_users
 from accounts.models import User
@@ -35,9 +35,9 @@ from tasks.models.graph import (
 from tasks.models.tasks import MAX_TAGS, MAX_TASK_DEPTH
 from tasks.rules import WRITERS, require_unarchived
 
-DUE_TWICE = Invalid.field("due_on", "Give due_date or due_on, not both.")
+DUE_TWICE = Invalid.field("due_on", gettext_noop("Give due_date or due_on, not both."))
 BLOCKER_CYCLE = Conflict(
-    "A task cannot be blocked by itself, or by a task that it blocks.", code="cycle"
+    gettext_noop("A task cannot be blocked by itself, or by a task that it blocks."), code="cycle"
 )
 
 
@@ -164,7 +164,9 @@ class Context(OpenWork):
     def check_can_write(self, project: Project) -> None:
         """Raise Forbidden unless the actor may write in the project, Conflict if it is archived."""
         if not self.can_write(project):
-            raise Forbidden(f"Only members of “{project.name}” may do this.")
+            raise Forbidden(
+                gettext("Only members of “%(project)s” may do this.") % {"project": project.name}
+            )
         require_unarchived(project)
 
     def can_see(self, user: User, project: Project) -> bool:
@@ -249,7 +251,10 @@ class Context(OpenWork):
             )
         if len(above) + count_levels(self.subtask_edges, get_graph_id(task)) > MAX_TASK_DEPTH:
             raise Invalid.field(
-                "parent_id", f"Subtasks can be at most {MAX_TASK_DEPTH} levels deep.", "too_deep"
+                "parent_id",
+                gettext("Subtasks can be at most %(limit)s levels deep.")
+                % {"limit": MAX_TASK_DEPTH},
+                "too_deep",
             )
 
     # ---- blockers ----
@@ -291,7 +296,11 @@ class Context(OpenWork):
             return
         if self.external_refs.get((project.pk, ref), get_graph_id(task)) != get_graph_id(task):
             raise Conflict(
-                f"Another task of the project, maybe one in the trash, has external_ref “{ref}”.",
+                gettext(
+                    "Another task of the project, maybe one in the trash, has external_ref"
+                    " “%(ref)s”."
+                )
+                % {"ref": ref},
                 code="taken",
             )
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from copy import copy
 from typing import Any
 
+from django.utils.translation import gettext
+
 from accounts.models import User
 from taskflow.audit.actor import Actor
 from taskflow.audit.recorder import lock
@@ -97,7 +99,10 @@ def upsert_task(
             raise Invalid.field("title", "A new task needs a title.", "missing")
         return create_task(actor, project, external_ref=external_ref, **values), True
     if task.deleted_at:
-        raise Conflict(f"{task.key} has this external_ref and is in the trash. Restore it first.")
+        raise Conflict(
+            gettext("%(key)s has this external_ref and is in the trash. Restore it first.")
+            % {"key": task.key}
+        )
     return update_task(actor, task, **values), False
 
 

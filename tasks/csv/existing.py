@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from django.utils.translation import gettext, gettext_noop
+
 from taskflow.audit.actor import Actor
 from taskflow.http.errors import Conflict, Invalid, Problem
 from tasks.csv.rows import Entry, attach_task
@@ -28,7 +30,8 @@ def find_named_tasks(actor: Actor, refs: Iterable[str]) -> dict[str, Task]:
     projects = {key[0] for ref in given if (key := read_task_key(ref))}
     if len(projects) > MAX_NAMED_PROJECTS:
         raise Invalid(
-            f"The file names tasks of more than {MAX_NAMED_PROJECTS} projects. Split it.",
+            gettext("The file names tasks of more than %(limit)s projects. Split it.")
+            % {"limit": MAX_NAMED_PROJECTS},
             code="too_many",
         )
     return find_tasks(actor, given) if given else {}
@@ -57,7 +60,8 @@ def attach_existing(
         if on_existing == OnExisting.REFUSE:
             refusals.add(entry.row, _build_exists(task, _name_of(entry)))
         elif other := first.get(task_id):
-            detail = f"Row {other.row.number} means {task.key} too. Leave one row for each task."
+            detail = gettext("Row %(row)s means %(key)s too. Leave one row for each task.")
+            detail %= {"row": other.row.number, "key": task.key}
             refusals.add(entry.row, Invalid.field(_name_of(entry), detail, "repeated"))
             entry.refused |= {*IDENTITIES}
         first.setdefault(task_id, entry)
@@ -77,7 +81,9 @@ def _find_ids(
         problems = [other for other in found if isinstance(other, Problem)]
         pks = {task.pk for task in found if isinstance(task, Task)}
         if len(pks) > 1:
-            problems.append(Conflict("The key and the external_ref are those of two tasks."))
+            problems.append(
+                Conflict(gettext_noop("The key and the external_ref are those of two tasks."))
+            )
         if problems:
             refusals.add(entry.row, problems[0], _name_of(entry))
             entry.refused |= {*IDENTITIES}
@@ -105,9 +111,15 @@ def _find_by_key(
         if task and task.project_id == project.pk:
             results[key] = task
         elif task and key in numbers:
-            results[key] = Conflict(f"{key} was moved and is {task.key} now. Import it there.")
+            results[key] = Conflict(
+                gettext("%(former)s was moved and is %(key)s now. Import it there.")
+                % {"former": key, "key": task.key}
+            )
         elif numbers.get(key) in in_trash:
-            results[key] = Conflict(f"{key} is in the trash. Restore it first, or remove the key.")
+            results[key] = Conflict(
+                gettext("%(key)s is in the trash. Restore it first, or remove the key.")
+                % {"key": key}
+            )
     return results
 
 
@@ -120,7 +132,8 @@ def _find_by_external_ref(
     tasks = rows.select_related("project") if refs else ()
     return {
         str(task.external_ref): Conflict(
-            f"{task.key} has this external_ref and is in the trash. Restore it first."
+            gettext("%(key)s has this external_ref and is in the trash. Restore it first.")
+            % {"key": task.key}
         )
         if task.deleted_at
         else task
@@ -136,7 +149,8 @@ def _refuse_repeated(entries: Iterable[Entry], refusals: Refusals) -> None:
             text = entry.text(name)
             other = first.setdefault((name, text), entry) if text else entry
             if other is not entry:
-                detail = f"Row {other.row.number} has the same {name}. Leave one of the rows."
+                detail = gettext("Row %(row)s has the same %(name)s. Leave one of the rows.")
+                detail %= {"row": other.row.number, "name": name}
                 refusals.add(entry.row, Invalid.field(name, detail, "repeated"))
                 entry.refused.add(name)
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from django.utils.translation import gettext, gettext_noop
+
 from accounts.models import User
 from taskflow.audit.actor import Actor
 from taskflow.audit.recorder import lock_all, serialize_graph_changes
@@ -91,8 +93,10 @@ def _begin(
     columns = map_columns(table, profile, options.map, options.ignore, unmapped)
     if not columns.targets & {"title", "key", "external_ref"}:
         raise Invalid(
-            "The first line must name the column title. To change tasks, it must name key or"
-            " external_ref."
+            gettext_noop(
+                "The first line must name the column title. To change tasks, it must name key or"
+                " external_ref."
+            )
         )
     entries, refusals = read_entries(table, columns), Refusals(columns.headers)
     return Import(actor, project, profile, options, columns, entries, refusals)
@@ -131,12 +135,18 @@ def _check_sizes(run: Import) -> None:
     names = {fold_key(name) for entry in run.active for name in _tags_of(entry)}
     if len(names) > MAX_TAG_NAMES:
         raise Invalid(
-            f"The file names {len(names)} different tags; one import may name {MAX_TAG_NAMES}."
-            " Split it.",
+            gettext(
+                "The file names %(count)s different tags; one import may name %(limit)s. Split it."
+            )
+            % {"count": len(names), "limit": MAX_TAG_NAMES},
             code="too_many",
         )
     if sum(len(entry.comments) for entry in run.active) > MAX_COMMENTS:
-        raise Invalid(f"The file has more than {MAX_COMMENTS} comments. Split it.", code="too_many")
+        raise Invalid(
+            gettext("The file has more than %(limit)s comments. Split it.")
+            % {"limit": MAX_COMMENTS},
+            code="too_many",
+        )
 
 
 def _tags_of(entry: Entry) -> Sequence[str]:

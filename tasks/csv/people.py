@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from django.db.models import Q
+from django.utils.translation import gettext
 
 from accounts.models import User
 from taskflow.audit.actor import Actor
@@ -24,7 +25,9 @@ class People:
         folded = {_fold(text) for text in texts} - {""}
         if len(folded) > MAX_PEOPLE:
             raise Invalid(
-                f"The file names more than {MAX_PEOPLE} people. Split it.", code="too_many"
+                gettext("The file names more than %(limit)s people. Split it.")
+                % {"limit": MAX_PEOPLE},
+                code="too_many",
             )
         emails = {text.strip().lower() for text in texts} - {""}
         self.by_handle: dict[str, User] = {}
@@ -61,12 +64,15 @@ class People:
         if same_name:
             handles = ", ".join(f"@{user.handle}" for user in same_name)
             raise Invalid.field(
-                field, f"Several users are called “{text.strip()}”: {handles}. Write the handle.",
+                field,
+                gettext("Several users are called “%(name)s”: %(handles)s. Write the handle.")
+                % {"name": text.strip(), "handles": handles},
                 "ambiguous",
             )  # fmt: skip
         raise Invalid.field(
             field,
-            f"There is no user with the handle, e-mail or full name “{text.strip()}”.",
+            gettext("There is no user with the handle, e-mail or full name “%(name)s”.")
+            % {"name": text.strip()},
             "unknown_reference",
         )
 

@@ -8,6 +8,8 @@ import io
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from django.utils.translation import gettext, gettext_noop
+
 from taskflow.http.errors import Invalid, UnsupportedMedia
 from tasks.csv.tables import MAX_COLUMNS, Row, Table, check_row_count
 
@@ -47,7 +49,7 @@ def decode_file(body: bytes, charset: str | None) -> str:
             " of the file, as in Content-Type: text/csv; charset=windows-1252, or save it as UTF-8."
         ) from None
     if "\0" in text:  # decoding has refused surrogates, which cannot be stored either
-        raise Invalid("The file contains NUL. Remove it.")
+        raise Invalid(gettext_noop("The file contains NUL. Remove it."))
     return text.removeprefix("\ufeff")
 
 
@@ -83,14 +85,20 @@ def read_table(text: str, delimiter: str | None = None) -> Table:
         _check_headers(headers)
         return Table(headers, list(_read_rows(reader, len(headers))))
     except csv.Error as error:
-        raise Invalid(f"Line {reader.line_num} is not valid CSV: {error}.") from None
+        raise Invalid(
+            gettext("Line %(line)s is not valid CSV: %(error)s.")
+            % {"line": reader.line_num, "error": error}
+        ) from None
 
 
 def _check_headers(headers: list[str]) -> None:
     if not any(headers):
-        raise Invalid("The first line must contain the names of the columns.")
+        raise Invalid(gettext_noop("The first line must contain the names of the columns."))
     if len(headers) > MAX_COLUMNS:
-        raise Invalid(f"The file has more than {MAX_COLUMNS} columns.", code="too_many")
+        raise Invalid(
+            gettext("The file has more than %(limit)s columns.") % {"limit": MAX_COLUMNS},
+            code="too_many",
+        )
 
 
 def _read_rows(reader: _csv.Reader, width: int) -> Iterator[Row]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from django.utils.translation import gettext, gettext_noop
+
 from taskflow.audit.actor import Actor
 from taskflow.http.errors import Conflict, Invalid
 from tasks.changes.create import CreateTask
@@ -17,7 +19,9 @@ from tasks.queries.lookup import read_task_key
 from tasks.schemas.tasks import MAX_BLOCKERS
 
 MAX_OUTSIDE_REFS = 10_000  # different names in a file that no row of it has
-PARENT_CYCLE = Conflict("The row is a subtask of itself. Choose another parent.", code="cycle")
+PARENT_CYCLE = Conflict(
+    gettext_noop("The row is a subtask of itself. Choose another parent."), code="cycle"
+)
 LISTS = ("blocked_by", BLOCKS)
 
 
@@ -44,8 +48,10 @@ class References:
         outside = {name for name in outside if not self._find_rows(name)}
         if len(outside) > MAX_OUTSIDE_REFS:
             raise Invalid(
-                f"The file names more than {MAX_OUTSIDE_REFS} tasks that it does not contain."
-                " Split it.",
+                gettext(
+                    "The file names more than %(limit)s tasks that it does not contain. Split it."
+                )
+                % {"limit": MAX_OUTSIDE_REFS},
                 code="too_many",
             )
         named = find_named_tasks(actor, outside) if profile.has_own_keys else {}
@@ -79,13 +85,16 @@ class References:
         rows = self._find_rows(name)
         if len(rows) > 1:
             numbers = ", ".join(str(entry.row.number) for entry in rows[:10])
-            raise Invalid.field(field, f"“{name}” names several rows: {numbers}.", "ambiguous")
+            sentence = gettext("“%(name)s” names several rows: %(numbers)s.")
+            raise Invalid.field(field, sentence % {"name": name, "numbers": numbers}, "ambiguous")
         if rows:
             return rows[0]
         if task := self.stored.get(_fold(name)):
             return task
         raise Invalid.field(
-            field, f"“{name}” is neither a row of the file nor a task.", "unknown_reference"
+            field,
+            gettext("“%(name)s” is neither a row of the file nor a task.") % {"name": name},
+            "unknown_reference",
         )
 
 
@@ -114,7 +123,9 @@ def check_blocker_count(count: int) -> None:
     """Raise Invalid if a row has more blockers than a body may have."""
     if count > MAX_BLOCKERS:
         raise Invalid.field(
-            "blocked_by", f"A row can have at most {MAX_BLOCKERS} blockers.", "too_many"
+            "blocked_by",
+            gettext("A row can have at most %(limit)s blockers.") % {"limit": MAX_BLOCKERS},
+            "too_many",
         )
 
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from django.db import models
+from django.utils.translation import gettext, gettext_noop
 from pydantic import BaseModel, ValidationError
 
 from accounts.models import User
@@ -258,7 +259,7 @@ def _read_comment(text: str, cell_format: CellFormat) -> tuple[NewComment, str]:
     """
     parts = text.split(";", 2)
     if len(parts) < COMMENT_PARTS:
-        raise Invalid.field(COMMENT, "Write a comment as time;author;text.")
+        raise Invalid.field(COMMENT, gettext_noop("Write a comment as time;author;text."))
     time, author, body = parts
     sent = cell_format.parse("created_at", [time]) if time.strip() else {}
     try:
@@ -266,6 +267,8 @@ def _read_comment(text: str, cell_format: CellFormat) -> tuple[NewComment, str]:
         checked = CommentUpdate.model_validate({"body": body})
     except ValidationError as error:
         reason = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise Invalid.field(COMMENT, f"The comment is not valid: {reason}.") from None
+        raise Invalid.field(
+            COMMENT, gettext("The comment is not valid: %(reason)s.") % {"reason": reason}
+        ) from None
     name = cell_format.translate_person(COMMENT, author).strip()
     return NewComment(checked.body, created_at), name

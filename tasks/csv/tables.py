@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from django.utils.translation import gettext
+
 from taskflow.http.errors import Invalid, Problem
 
 MAX_ROWS = 5000
@@ -33,7 +35,10 @@ def check_row_count(count: int) -> None:
     """Raise Invalid if a file with this number of rows is too long."""
     if count > MAX_ROWS:
         raise Invalid(
-            f"The file has more than {MAX_ROWS} rows, the most that one import takes. Split it.",
+            gettext(
+                "The file has more than %(limit)s rows, the most that one import takes. Split it."
+            )
+            % {"limit": MAX_ROWS},
             code="too_many",
         )
 

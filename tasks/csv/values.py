@@ -11,6 +11,7 @@ from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 from django.db import models
+from django.utils.translation import gettext, gettext_noop
 
 from taskflow.db.text import fold
 from taskflow.http.errors import Invalid
@@ -117,10 +118,14 @@ class CellFormat:
             return cell.strip()
         if target in DAYS:
             if when.timestamp and not when.is_midnight:
-                raise Invalid.field(target, "This is a time. The field due_date takes times.")
+                raise Invalid.field(
+                    target, gettext_noop("This is a time. The field due_date takes times.")
+                )
             return when.day.isoformat()
         if when.timestamp is None and target == "due_date":
-            raise Invalid.field(target, "This is a day, not a time. The field due_on takes days.")
+            raise Invalid.field(
+                target, gettext_noop("This is a day, not a time. The field due_on takes days.")
+            )
         # Other systems export only the day on which a task was created or completed.
         midnight = datetime.combine(when.day, time(), self.zone)
         return (when.timestamp or midnight).isoformat()
@@ -137,7 +142,11 @@ class CellFormat:
         except ClockChange as error:
             raise Invalid.field(target, str(error)) from None
         except (ValueError, OverflowError) as error:
-            raise Invalid.field(target, f"“{cell.strip()}” does not exist: {error}.") from None
+            raise Invalid.field(
+                target,
+                gettext("“%(cell)s” does not exist: %(error)s.")
+                % {"cell": cell.strip(), "error": error},
+            ) from None
 
 
 def _parse_links(cell: str) -> object:
@@ -168,7 +177,10 @@ def _parse_json(target: str, cell: str) -> object:
         return parse_metadata(cell) if target == "metadata" else parse_json(cell)
     except ValueError as error:
         label = target.replace("_", " ").capitalize()
-        raise Invalid.field(target, f"{label} cannot be read. {error}") from None
+        raise Invalid.field(
+            target,
+            gettext("%(column)s cannot be read. %(error)s") % {"column": label, "error": error},
+        ) from None
 
 
 def match_choice(cell: str, choices: Iterable[tuple[str, object]]) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from django.db import models
 from django.db.models import ExpressionWrapper, Q
+from django.utils.translation import gettext_lazy
 
 from accounts.models import User
 from taskflow.db.clock import DatabaseTime
@@ -131,7 +132,7 @@ class Claim(TenantModel):
                 fields=["tenant", "task"],
                 condition=Q(ended_at__isnull=True),
                 name="claim_open_key",  # a task has one open claim
-                violation_error_message="Another worker has claimed the task.",
+                violation_error_message=gettext_lazy("Another worker has claimed the task."),
             ),
             models.UniqueConstraint(fields=["tenant", "task", "fence"], name="claim_fence_key"),
             models.CheckConstraint(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.translation import gettext_lazy
 
 from accounts.models import User
 from taskflow.db.creation_time import CreationTime
@@ -65,8 +66,9 @@ class Invitation(TenantModel):
                 fields=["tenant", "email"],
                 condition=Q(accepted_at__isnull=True, revoked_at__isnull=True),
                 name="invitation_email_key",  # a person has one link at a time
-                violation_error_message="An invitation to this e-mail is open. Send it again, or"
-                " revoke it.",
+                violation_error_message=gettext_lazy(
+                    "An invitation to this e-mail is open. Send it again, or revoke it."
+                ),
             ),
             models.CheckConstraint(
                 name="invitation_email_is_lower_case",

@@ -11,6 +11,7 @@ from django.db import models
 from django.db.models import Case, Exists, F, OuterRef, Q, Subquery, Value, When
 from django.db.models.functions import Upper
 from django.utils import timezone
+from django.utils.translation import gettext, gettext_noop
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from taskflow.db.viewer import Viewer
 
 KEY_PATTERN = re.compile(r"[A-Z][A-Z0-9]{1,9}")
-PROJECT_DELETED = NotFound("Another request has deleted the project.")
+PROJECT_DELETED = NotFound(gettext_noop("Another request has deleted the project."))
 
 
 class ProjectStatus(models.TextChoices):
@@ -137,7 +138,7 @@ class Project(Trashable):
             models.UniqueConstraint(
                 fields=["tenant", "key"],
                 name="project_key_key",  # also finds WEB in WEB-12
-                violation_error_message="Another project, maybe one in the trash, has this key.",
+                violation_error_message=_("Another project, maybe one in the trash, has this key."),
             ),
             models.CheckConstraint(
                 name="project_status_is_known", condition=Q(status__in=ProjectStatus.values)
@@ -229,7 +230,7 @@ class ProjectKey(TenantModel):
             models.UniqueConstraint(
                 fields=["tenant", "key"],
                 name="project_key_is_given_once",  # also finds a project by a former key
-                violation_error_message="Another project has or had this key.",
+                violation_error_message=_("Another project has or had this key."),
             ),
         ]
         indexes = [
@@ -251,8 +252,11 @@ class ProjectKey(TenantModel):
         for key, project_id in stored.items():
             if project_id != project_ids[key]:
                 raise Conflict(
-                    f"The key {key} belonged to another project, whose tasks it still finds. Choose"
-                    " another key.",
+                    gettext(
+                        "The key %(key)s belonged to another project, whose tasks it still finds."
+                        " Choose another key."
+                    )
+                    % {"key": key},
                     code="taken",
                 )
         cls._default_manager.bulk_create(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Exists, OuterRef, Q
+from django.utils.translation import gettext_lazy
 
 from taskflow.db.computed import FoldedField
 from taskflow.db.creation_time import CreationTime
@@ -69,7 +70,9 @@ class Tag(TenantModel):
             models.UniqueConstraint(
                 fields=["tenant", "name_folded"],
                 name="tag_name_key",  # also finds tags by name, and lists them in order
-                violation_error_message="A tag of this name exists; case does not count.",
+                violation_error_message=gettext_lazy(
+                    "A tag of this name exists; case does not count."
+                ),
             ),
             models.CheckConstraint(name="tag_has_a_name", condition=~Q(name="")),
         ]

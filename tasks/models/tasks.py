@@ -217,8 +217,9 @@ class Task(Trashable):
                 fields=["tenant", "project", "external_ref"],
                 name="task_external_ref_key",
                 condition=Q(external_ref__isnull=False),
-                violation_error_message="Another task of the project, maybe one in the trash, has"
-                " this external_ref.",
+                violation_error_message=_(
+                    "Another task of the project, maybe one in the trash, has this external_ref."
+                ),
             ),
             models.CheckConstraint(
                 name="task_status_is_known", condition=Q(status__in=Status.values)
@@ -230,7 +231,7 @@ class Task(Trashable):
             models.CheckConstraint(
                 name="task_is_due_once",
                 condition=Q(due_date__isnull=True) | Q(due_on__isnull=True),
-                violation_error_message="Give due_date or due_on, not both.",
+                violation_error_message=_("Give due_date or due_on, not both."),
             ),
             models.CheckConstraint(
                 # PostgreSQL stores dates that Python cannot read. One such row would make every
@@ -244,7 +245,7 @@ class Task(Trashable):
                         due_date__lt=datetime(2200, 1, 1, tzinfo=UTC),
                     )
                 ),
-                violation_error_message="Due dates lie in the years 1970 to 2199.",
+                violation_error_message=_("Due dates lie in the years 1970 to 2199."),
             ),
             models.CheckConstraint(
                 name="task_done_is_completed",

@@ -13,7 +13,7 @@ from taskflow.http.errors import Invalid, NotFound
 from tasks.actions.undo.undoing import (
     MAX_EVENTS,
     NO_SUCH_EVENT,
-    TOO_MANY_EVENTS,
+    build_too_many_events,
     select_visible_events,
 )
 from tasks.queries.filters import read_projects, read_users
@@ -43,7 +43,7 @@ def select_events(actor: Actor, request: UndoRequest) -> list[Event]:
     # Counted before invisible events are removed. Otherwise a part of the selection would be undone
     # as if it were the whole.
     if len(selected) > MAX_EVENTS:
-        raise TOO_MANY_EVENTS.copy()
+        raise build_too_many_events()
     visible = select_visible_events(actor, selected)
     if not visible and "request_id" in sent:
         raise NO_SUCH_REQUEST.copy()

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from django.db.models import F, Q, QuerySet
+from django.utils.translation import gettext
 
 from taskflow.audit.actor import Actor
 from taskflow.audit.resource_types import ResourceType, resource_types, type_of_model
@@ -47,7 +48,7 @@ def find_in_trash(actor: Actor, type_name: str, row_id: int) -> Trashable:
     row: Trashable | None = select_trash_by_type(actor)[type_name].filter(pk=row_id).first()
     if row is None:
         _check_owners(actor, resource_types()[type_name], row_id)
-        raise NotFound(f"There is no such {type_name} in the trash.")
+        raise NotFound(gettext("There is no such %(kind)s in the trash.") % {"kind": type_name})
     return row
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
+from django.utils.translation import gettext_noop
 from pydantic import MISSING, AfterValidator, Field
 
 from accounts.schemas.users import UserRef
@@ -33,7 +34,7 @@ from tasks.models import Comment
 
 def _check_not_blank(text: str) -> str:
     if not text.strip():
-        raise ValueError("must contain more than white space")
+        raise ValueError(gettext_noop("must contain more than white space"))
     return text
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
+from django.utils.translation import gettext_noop
 from pydantic import MISSING, Field
 
 from accounts.schemas.users import UserRef
@@ -46,7 +47,7 @@ Name = Annotated[
 ]
 ProjectKey = Annotated[
     str,
-    Matches(KEY_PATTERN, "have only capitals and digits, and begin with a capital"),
+    Matches(KEY_PATTERN, gettext_noop("have only capitals and digits, and begin with a capital")),
     Field(
         min_length=2,
         max_length=10,

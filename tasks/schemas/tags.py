@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from django.utils.translation import gettext_noop
 from pydantic import MISSING, Field
 
 from taskflow.http.filtering import NameFilters
@@ -33,7 +34,7 @@ StoredTagName = Annotated[
 TagName = Annotated[StoredTagName, OneLine]
 Color = Annotated[
     str,
-    Matches(COLOR_PATTERN, "be “#” and six hexadecimal digits, as in #1F6FEB"),
+    Matches(COLOR_PATTERN, gettext_noop("be “#” and six hexadecimal digits, as in #1F6FEB")),
     Field(
         description="The color as # and six hexadecimal digits. Null: no color.",
         examples=["#1F6FEB"],

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from django.conf import settings
+from django.utils.translation import gettext_noop
 from pydantic import MISSING, AfterValidator, Field
 
 from taskflow.audit.webhooks.targets import MAX_URL_LENGTH, BadTarget, parse_target
@@ -51,7 +52,7 @@ WebhookUrl = Annotated[
 ]
 EventType = Annotated[
     str,
-    Matches(re.compile(r"[a-z]{1,40}\.[a-z_]{1,40}"), "be like task.completed"),
+    Matches(re.compile(r"[a-z]{1,40}\.[a-z_]{1,40}"), gettext_noop("be like task.completed")),
     Field(description="A type of events.", examples=["task.completed"]),
 ]
 

@@ -11,6 +11,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 
+from django.utils.translation import gettext, gettext_noop
+
 from taskflow.audit.webhooks.addresses import Network, may_connect, parse_address
 
 MAX_URL_LENGTH = 2000  # characters
@@ -53,15 +55,18 @@ def parse_target(url: str, allowed: Collection[Network] = ()) -> Target:
     match = URL.fullmatch(url)
     if match is None or len(url) > MAX_URL_LENGTH or PERCENT.search(url):
         raise BadTarget(
-            "must be like https://example.com/path: ASCII, no user name, no fragment, at most"
-            f" {MAX_URL_LENGTH} characters"
+            gettext(
+                "must be like https://example.com/path: ASCII, no user name, no fragment, at most"
+                " %(limit)d characters"
+            )
+            % {"limit": MAX_URL_LENGTH}
         )
     is_secure = match["scheme"] == "https"
     if not is_secure and not allowed:
-        raise BadTarget("must begin with https://")
+        raise BadTarget(gettext_noop("must begin with https://"))
     port = int(match["port"] or DEFAULT_PORTS[match["scheme"]])
     if not 1 <= port <= 65_535:
-        raise BadTarget("must have a port between 1 and 65535")
+        raise BadTarget(gettext_noop("must have a port between 1 and 65535"))
     path = (match["path"] or "/") + (f"?{match['query']}" if match["query"] is not None else "")
     return Target(is_secure, _read_host(match["host"], allowed), port, path)
 
@@ -72,11 +77,13 @@ def _read_host(text: str, allowed: Collection[Network]) -> str:
     address = parse_address(host)
     if address is not None and isinstance(address, IPv6Address) == text.startswith("["):
         if not may_connect(address, allowed):
-            raise BadTarget("must not be an address of a private network")
+            raise BadTarget(gettext_noop("must not be an address of a private network"))
         return host
     if not NAME.fullmatch(host):
         raise BadTarget(
-            "must name its host as example.com, 192.0.2.1 or [2001:db8::1]. Write a name with other"
-            " letters in its form for DNS, which begins with xn--"
+            gettext_noop(
+                "must name its host as example.com, 192.0.2.1 or [2001:db8::1]. Write a name with"
+                " other letters in its form for DNS, which begins with xn--"
+            )
         )
     return host

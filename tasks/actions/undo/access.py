@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from django.db.models import Exists, OuterRef
+from django.utils.translation import gettext, gettext_noop
 
 from accounts.models import User
 from taskflow.audit.models import Event
@@ -26,10 +27,15 @@ def find_missing_owners(plan: Plan) -> Iterable[Obstacle]:
     )
     for project in Project.objects.filter(pk__in=list(touched)):
         if (project.pk, project.owner_id) not in owners:
-            yield touched[project.pk].obstacle("no_owner", f"“{project.name}” would have no owner.")
+            yield touched[project.pk].obstacle(
+                "no_owner",
+                gettext("“%(project)s” would have no owner.") % {"project": project.name},
+            )
     users = plan.reversals_of(User)
     if users and not User.objects.active().filter(is_staff=True).exists():
-        yield users[0].obstacle("no_administrator", "The tenant would have no administrator.")
+        yield users[0].obstacle(
+            "no_administrator", gettext_noop("The tenant would have no administrator.")
+        )
     pages = {r.row.pk: r for r in plan.reversals_of(Page) if "owner" in r.values}
     membership = ProjectMember.objects.filter(project=OuterRef("project"), user=OuterRef("owner"))
     pages_without_member = Page.objects.filter(
@@ -39,7 +45,7 @@ def find_missing_owners(plan: Plan) -> Iterable[Obstacle]:
         if not access_before(pages[page.pk], page.owner, page.project_id).can_see:
             continue
         yield pages[page.pk].obstacle(
-            "no_member", "The owner of the page is no longer a member of the project."
+            "no_member", gettext_noop("The owner of the page is no longer a member of the project.")
         )
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from django.utils.translation import gettext_noop
+
 from taskflow.audit.undo.plan import Obstacle, Plan, Reversal
 from tasks.models import Task
 from tasks.models.graph import Edges, find_circles, load_blocker_edges
@@ -62,7 +64,9 @@ class _Search:
 
     def _leave_out(self, reversal: Reversal) -> list[Edge]:
         """Restore the present links of the task. Return those that the plan would have removed."""
-        self.obstacles.append(reversal.obstacle("cycle", "The task would block itself."))
+        self.obstacles.append(
+            reversal.obstacle("cycle", gettext_noop("The task would block itself."))
+        )
         links = {(reversal.row.pk, pk): linked for pk, linked in _blockers_of(reversal).items()}
         for edge, is_linked in links.items():
             _set_edge(self.edges, edge, is_linked=not is_linked)

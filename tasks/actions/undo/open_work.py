@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from django.db.models import F, Q
+from django.utils.translation import gettext
 
 from taskflow.audit.locks import LockMode, add_row_lock
 from taskflow.audit.models import Event
@@ -161,11 +162,13 @@ def _build_obstacle(child: Task, touched: Mapping[int, Reversal]) -> Obstacle:
     if reversal is None or (child.pk in touched and "status" not in reversal.values):
         return touched[child.pk].obstacle(
             "parent_done",
-            f"The parent, {parent.key}, is done. Reopen it first, or send force=true.",
+            gettext("The parent, %(parent)s, is done. Reopen it first, or send force=true.")
+            % {"parent": parent.key},
         )
     return reversal.obstacle(
         "open_work",
-        f"{parent.key} has an open subtask, {child.key}. Complete it first, or send force=true.",
+        gettext("%(parent)s has an open subtask, %(child)s. Complete it first, or send force=true.")
+        % {"parent": parent.key, "child": child.key},
     )
 
 

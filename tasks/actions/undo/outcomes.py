@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from django.utils.translation import gettext_noop
+
 from taskflow.audit.undo.plan import Obstacle, Plan
 from tasks.changes.outcome import get_outcome
 from tasks.models import Task
@@ -27,4 +29,6 @@ def find_changed_outcomes(plan: Plan) -> Iterable[Obstacle]:
     for reversal in plan.reversals_of(Task):
         skipped = set().union(*reversal.skipped_fields.values())
         if "status" in reversal.values and "outcome" in skipped:
-            yield reversal.obstacle("changed_since", "The outcome of the task was changed since.")
+            yield reversal.obstacle(
+                "changed_since", gettext_noop("The outcome of the task was changed since.")
+            )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from django.utils.translation import gettext, gettext_noop
+
 from taskflow.audit.models import Event
 from taskflow.audit.undo.plan import Obstacle, Plan
 from tasks.models import Tag, Task, TaskTag
@@ -32,7 +34,7 @@ def find_tags_in_use(plan: Plan) -> Iterable[Obstacle]:
         and (tag_id, task_id) not in undone_links
     }
     for tag_id in sorted(used_ids):
-        yield removed[tag_id].obstacle("in_use", "Other tasks have this tag.")
+        yield removed[tag_id].obstacle("in_use", gettext_noop("Other tasks have this tag."))
 
 
 def _task_ids_of(event: Event) -> list[int]:
@@ -53,7 +55,6 @@ def find_new_children(plan: Plan) -> Iterable[Obstacle]:
             for child in children:
                 if (model, child.pk) not in removed:
                     owner = removed[field.related_model, getattr(child, field.attname)]
-                    detail = (
-                        f"The {resource_type.label} {child.pk} belongs to it and would disappear."
-                    )
+                    detail = gettext("The %(kind)s %(id)s belongs to it and would disappear.")
+                    detail %= {"kind": gettext(resource_type.label), "id": child.pk}
                     yield owner.obstacle("in_use", detail)

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from django.utils.translation import gettext_noop
+
 from accounts.actions.confirmation import is_credential_change
 from accounts.rules import require_staff
 from taskflow.audit.actor import Actor, TokenScope
@@ -32,8 +34,10 @@ Rows = Mapping[tuple[str, int], Any]  # by subject type and id, without permanen
 CONTENTS = "contents"  # of a project
 # A session or a token alone could otherwise set an e-mail to which a new password is sent.
 NEEDS_PASSWORD = Forbidden(
-    "The e-mail of a person is not restored by an undo. Change it with your"
-    " current_password, and undo the other changes by their event_ids."
+    gettext_noop(
+        "The e-mail of a person is not restored by an undo. Change it with your current_password,"
+        " and undo the other changes by their event_ids."
+    )
 )
 ACCOUNT_TYPES = frozenset({"tenant", "user", "apitoken", "invitation"})
 # Without the e-mail address, with which a user signs in: changing it is more than an undo.

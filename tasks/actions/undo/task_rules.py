@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from django.db.models import Count
+from django.utils.translation import gettext, gettext_noop
 
 from taskflow.audit.undo.plan import Obstacle, Plan, Reversal
 from tasks.actions.undo.access import access_before
@@ -28,7 +29,7 @@ def find_double_due_dates(plan: Plan) -> Iterable[Obstacle]:
         day, timestamp = values.get("due_on", row.due_on), values.get("due_date", row.due_date)
         if day and timestamp:
             yield reversal.obstacle(
-                "due_twice", "The task would have both a due_on and a due_date."
+                "due_twice", gettext_noop("The task would have both a due_on and a due_date.")
             )
 
 
@@ -44,7 +45,8 @@ def find_moves_out_of_trash(plan: Plan) -> Iterable[Obstacle]:
     for reversal in leaving:
         if reversal.row.project_id in in_trash:
             yield reversal.obstacle(
-                "in_trash", "The project of the task is in the trash. Restore the project first."
+                "in_trash",
+                gettext_noop("The project of the task is in the trash. Restore the project first."),
             )
 
 
@@ -71,7 +73,9 @@ def find_invalid_tasks(plan: Plan) -> Iterable[Obstacle]:
     for child in Task.objects.filter(parent__in=in_trash).exclude(
         project__deleted_at__isnull=False
     ):
-        yield by_id[child.parent_id or 0].obstacle("in_use", f"Task {child.pk} is a subtask of it.")
+        yield by_id[child.parent_id or 0].obstacle(
+            "in_use", gettext("Task %(id)s is a subtask of it.") % {"id": child.pk}
+        )
 
 
 def find_tasks_with_too_many_tags(plan: Plan) -> Iterable[Obstacle]:
@@ -87,7 +91,8 @@ def find_tasks_with_too_many_tags(plan: Plan) -> Iterable[Obstacle]:
     for task_id in (
         overfull.order_by("task").values_list("task", flat=True) if reversal_by_task else ()
     ):
-        detail = f"Task {task_id} would have more than {MAX_TAGS} tags."
+        detail = gettext("Task %(id)s would have more than %(limit)s tags.")
+        detail %= {"id": task_id, "limit": MAX_TAGS}
         yield reversal_by_task[task_id].obstacle("too_many", detail)
 
 
@@ -107,23 +112,30 @@ def _find_fault(
     if task.project.deleted_at and "project" in touched:
         return (
             "in_trash",
-            "The former project of the task is in the trash. Restore the project first.",
+            gettext_noop(
+                "The former project of the task is in the trash. Restore the project first."
+            ),
         )
     # First: the actor may be unable to see that project, so nothing about such a parent is shown.
     if task.parent and task.parent.project_id != task.project_id:
-        return "parent_elsewhere", "The former parent of the task is in another project now."
+        return "parent_elsewhere", gettext_noop(
+            "The former parent of the task is in another project now."
+        )
     if task.parent and task.parent.deleted_at:
         return (
             "parent_in_trash",
-            f"The parent, task {task.parent_id}, is in the trash. Restore it first.",
+            gettext("The parent, task %(id)s, is in the trash. Restore it first.")
+            % {"id": task.parent_id},
         )
     if task.parent_id and task.pk in find_reachable(edges.parents, edges.parents.get(task.pk, ())):
-        return "cycle", "The task would be a subtask of itself."
+        return "cycle", gettext_noop("The task would be a subtask of itself.")
     levels_to_top = len(find_reachable(edges.parents, [task.pk]))
     if levels_to_top + count_levels(edges.subtasks, task.pk) - 1 > MAX_TASK_DEPTH:
-        return "too_deep", f"Subtasks can be at most {MAX_TASK_DEPTH} levels deep."
+        return "too_deep", gettext("Subtasks can be at most %(limit)s levels deep.") % {
+            "limit": MAX_TASK_DEPTH
+        }
     if task.pk in find_reachable(edges.blockers, edges.blockers.get(task.pk, ())):
-        return "cycle", "The task would block itself."
+        return "cycle", gettext_noop("The task would block itself.")
     user = task.assignee
     if user is None or not {"assignee", "project"} & touched:
         return None
@@ -132,7 +144,10 @@ def _find_fault(
         return None
     before = access_before(reversal, user, task.project_id)
     if before.is_active and not user.is_active:
-        return "deactivated", f"{user} is deactivated."
+        return "deactivated", gettext("%(user)s is deactivated.") % {"user": user}
     if before.can_see and not can_see:
-        return "no_member", f"{user} is not a member of “{task.project.name}”."
+        return "no_member", gettext("%(user)s is not a member of “%(project)s”.") % {
+            "user": user,
+            "project": task.project.name,
+        }
     return None

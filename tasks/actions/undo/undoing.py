@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils.translation import gettext, gettext_noop
+
 from accounts.actions.users import end_access
 from accounts.models import User
 from taskflow.audit.actor import Actor
@@ -44,13 +46,10 @@ from tasks.actions.undo.task_rules import (
 from tasks.models import FormerNumber, Project, Task
 
 MAX_EVENTS = 10_000
-TOO_MANY_EVENTS = Invalid(
-    f"The selection contains more than {MAX_EVENTS} events. Select fewer.", code="too_many"
-)
 # How often an undo may find that what it leaves out prevents something else. Tasks are nested five
 # levels deep, so more attempts are needed only if many kinds of obstacles depend on each other.
 MAX_ATTEMPTS = 12
-NO_SUCH_EVENT = NotFound("There is no such event or request.")
+NO_SUCH_EVENT = NotFound(gettext_noop("There is no such event or request."))
 
 
 @dataclass
@@ -69,6 +68,12 @@ class _UndoBlocked(Exception):
         self.obstacles = obstacles
 
 
+def build_too_many_events() -> Invalid:
+    """Return the refusal of a selection with more than MAX_EVENTS events."""
+    sentence = gettext("The selection contains more than %(limit)d events. Select fewer.")
+    return Invalid(sentence % {"limit": MAX_EVENTS}, code="too_many")
+
+
 def undo(
     actor: Actor, events: Sequence[Event], *, skip: bool = False, force: bool = False
 ) -> UndoResult:
@@ -81,7 +86,7 @@ def undo(
     no obstacle. Tokens, passwords and rows that were deleted permanently cannot be restored.
     """
     if len(events) > MAX_EVENTS:
-        raise TOO_MANY_EVENTS.copy()
+        raise build_too_many_events()
     serialize_graph_changes(actor)
     lock_users_of_events(events)
     _lock_projects(events)
@@ -105,8 +110,10 @@ def undo(
             undone = [e.pk for r in plan.reversals for e in r.events]
             return UndoResult(sorted(undone), plan.obstacles + plan.skipped)
     raise Conflict(
-        "The changes depend on each other in too many steps. Undo fewer at once: single requests,"
-        " the newest first.",
+        gettext_noop(
+            "The changes depend on each other in too many steps. Undo fewer at once: single"
+            " requests, the newest first."
+        ),
         code="cannot_undo",
         errors=[obstacle.as_error() for obstacles in discovered for obstacle in obstacles],
     )
