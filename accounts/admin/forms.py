@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from django import forms
@@ -115,17 +115,24 @@ def normalize_newlines(data: QueryDict | None) -> QueryDict | None:
     return normalized
 
 
-def locate_errors(problem: Problem, field_names: Iterable[str]) -> list[tuple[str | None, str]]:
-    """Return (field, sentence) for each error of the problem.
+def locate_errors(
+    problem: Problem, fields: Mapping[str, forms.Field]
+) -> list[tuple[str | None, str]]:
+    """Return (field, sentence) for each error of the problem, with the label of the field as its
+    name.
 
-    The field is None for an error to show above the form: one that names no field in `field_names`.
+    The field is None for an error to show above the form: one that names none of `fields`.
     """
     located: list[tuple[str | None, str]] = []
     for error in problem.errors:
         path = str(error.get("pointer", "")).removeprefix("#/")
         name = path.partition("/")[0].removesuffix("_id")
         sentence = sentence_of(str(error["code"]), str(error["detail"]))
-        located.append((name if name in field_names else None, sentence))
+        if name in fields and (label := fields[name].label):
+            rest = sentence.removeprefix(f"“{path}”")
+            labelled = gettext("“%(label)s”") % {"label": label}
+            sentence = sentence if rest == sentence else labelled + rest
+        located.append((name if name in fields else None, sentence))
     return located if any(name for name, _ in located) else [(None, refusal_as_html(problem))]
 
 

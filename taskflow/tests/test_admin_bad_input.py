@@ -153,10 +153,10 @@ ADMIN_MESSAGES = [
     (Task, "due_at", "tomorrow", "Enter a day that exists, such as 2026-01-31, and a time such as 09:00."),
     (Task, "metadata", '{"a": 1,}', "The JSON is wrong at line 1, column 9: a name in double quotes is missing."),
     (Task, "metadata", '{"a": 1, "a": 2}', "An object has the name “a” twice. Send it once."),
-    (Task, "metadata", "[1]", '“metadata” must be a JSON object, as in {"a": 1}, not a list.'),
-    (Tag, "color", "red", "“color” must be “#” and six hexadecimal digits, as in #1F6FEB, not “red”."),
+    (Task, "metadata", "[1]", '“Metadata” must be a JSON object, as in {"a": 1}, not a list.'),
+    (Tag, "color", "red", "“Color” must be “#” and six hexadecimal digits, as in #1F6FEB, not “red”."),
     (User, "email", "bob", "Enter an e-mail address, such as ada@example.com."),
-    (User, "handle", "A B", "“handle” must have only lower-case letters, digits, “.”, “_” and “-”, and begin with a letter"
+    (User, "handle", "A B", "“Handle” must have only lower-case letters, digits, “.”, “_” and “-”, and begin with a letter"
      " or digit, not “A B”."),
     (ApiToken, "expires_in_days", "0", "Enter 1 or more."),
     (ApiToken, "expires_in_days", "soon", "Enter a whole number, such as 30."),

@@ -300,8 +300,8 @@ def test_values_that_are_refused_are_described_in_the_language_of_the_page(brows
     both = browser.post("/admin/tasks/task/add/", form, **GERMAN)
     answered = as_(fixtures.ada).post("/tasks", body, **GERMAN).json()
 
-    assert "muss nur Großbuchstaben und Ziffern haben" in page.content.decode()
-    assert "muss eine Zeile sein" in both.content.decode()
+    assert "„Schlüssel“ muss nur Großbuchstaben und Ziffern haben" in page.content.decode()
+    assert "„Titel“ muss eine Zeile sein" in both.content.decode()
     assert answered["errors"][0]["detail"] == (
         "“title” can have at most 500 characters; it has 501."
     )
