@@ -4,7 +4,9 @@ PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
-POSTGRES := $(BIN)/python -W ignore::RuntimeWarning -m taskflow.tests.postgres
+# 18 or 16, the oldest that is supported: the versions of the wheel that the tests use.
+POSTGRES_VERSION := 18
+POSTGRES := $(BIN)/python -W ignore::RuntimeWarning -m taskflow.tests.postgres --version $(POSTGRES_VERSION)
 COMPILE := $(BIN)/python -m uv pip compile --quiet --universal --generate-hashes \
 	--no-emit-index-url --python-version 3.11
 export TASKFLOW_DEBUG ?= 1
@@ -55,7 +57,7 @@ test-slow: ## Run the tests that make test leaves out, on both databases. CASES=
 test-sqlite: installed ## Run the everyday tests on SQLite
 	env -u DATABASE_URL TASKFLOW_DEBUG=0 $(PYTEST) -n $(PROCESSES) -m '$(SPEED) and not left_out'
 
-test-postgres: installed ## Run the everyday tests on PostgreSQL 18, or on TEST_DATABASE_URL
+test-postgres: installed ## Run the everyday tests on PostgreSQL 18, POSTGRES_VERSION=16, or on TEST_DATABASE_URL
 	TASKFLOW_DEBUG=0 $(POSTGRES) $(PYTEST) -n $(PROCESSES) -m '$(SPEED) and not (readme or left_out)'
 
 test-isolation: installed ## Run the tests of tenant isolation with each of the two protections alone

