@@ -12,7 +12,7 @@ from tasks.tests.factories import TaskFactory
 STATEMENTS = {
     ("find_tasks", ()): 2,
     ("get_task", (("task", "APO-1"),)): 5,
-    ("search", (("q", "Launch"),)): 5,
+    ("search", (("q", "Launch"),)): 3,
     ("list_events", (("after", "0"),)): 7,
 }
 

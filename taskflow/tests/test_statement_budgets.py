@@ -152,7 +152,7 @@ BUDGETS = [
     Budget("list_trash", others.list_trash, (2, 5), 5, 5),
     Budget("restore", others.restore, (2, 5), 10, 10),
     Budget("purge", others.purge, (2, 5), 27, 27),
-    Budget("search", others.search, (1, 5), 4, 4),  # tasks, comments, pages
+    Budget("search", others.search, (1, 5), 2, 2),  # tasks, comments and pages
     Budget("undo", others.undo, (3, 8), 39, 39),
     Budget("plan", others.plan_task_change, ONCE, 6, 6),
     Budget("offboard_user", others.offboard_user, (2, 5), 40, 40),

@@ -23,9 +23,10 @@ from taskflow.db.text import fold
 from taskflow.http.errors import Invalid
 from tasks.admin.addresses import list_address_of, write_where
 from tasks.admin.tabs import USUAL, layout_address
-from tasks.models import Page, Project, Task, View
-from tasks.queries.lookup import find_tasks
-from tasks.queries.search import Term, read_query, search
+from tasks.models import Project, View
+from tasks.queries.lookup import find_task_id_by_any_key, read_id
+from tasks.queries.search import Term, read_query
+from tasks.queries.search_page import find_page
 
 MAX_OF_KIND = 6  # results
 MAX_TERM = 200  # characters; what comes after them is not searched
@@ -74,11 +75,12 @@ def find_results(request: HttpRequest, text: str) -> list[Result]:
 
 
 def _find_tasks(actor: Actor, term: str, words: tuple[Term, ...]) -> Iterator[Result]:
-    with_key = find_tasks(actor, [term]).get(term)
-    rows = Task.objects.visible_to(actor.viewer).select_related("project")
-    found = search(words, rows, first_id=with_key.pk if with_key else 0)
-    for task in found[:MAX_OF_KIND]:
-        link = reverse("admin:tasks_task_change", args=[task.pk])
+    first_id = read_id(term) or find_task_id_by_any_key(term)
+    tasks, _more = find_page(
+        actor, words, ["task"], filters={}, first_task_id=first_id, limit=MAX_OF_KIND
+    )
+    for task in tasks:
+        link = reverse("admin:tasks_task_change", args=[task.id])
         yield Result(f"{task.key} {task.title}", _("task"), link, "task_alt")
 
 
@@ -91,10 +93,10 @@ def _find_projects(actor: Actor, term: str) -> Iterator[Result]:
 
 
 def _find_pages(actor: Actor, words: tuple[Term, ...]) -> Iterator[Result]:
-    rows = Page.objects.visible_to(actor.viewer).select_related("project")
-    for page in search(words, rows)[:MAX_OF_KIND]:
-        link = reverse("admin:tasks_page_change", args=[page.pk])
-        yield Result(page.title, _("page of %s") % page.project.key, link, "description")
+    pages, _more = find_page(actor, words, ["page"], filters={}, limit=MAX_OF_KIND)
+    for page in pages:
+        link = reverse("admin:tasks_page_change", args=[page.id])
+        yield Result(page.title, _("page of %s") % page.project_key, link, "description")
 
 
 def _find_people(request: HttpRequest, term: str) -> Iterator[Result]:

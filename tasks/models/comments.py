@@ -81,6 +81,12 @@ class Comment(Trashable):
                 name="comment_in_order_of_id",
                 condition=Q(deleted_at__isnull=True),
             ),
+            # searching for common words: the latest changed comments
+            models.Index(
+                fields=["tenant", "updated_at", "id"],
+                name="comment_by_change",
+                condition=Q(deleted_at__isnull=True),
+            ),
             # the list of the trash, and `purge`
             models.Index(
                 fields=["tenant", "deleted_at"],

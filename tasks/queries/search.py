@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from operator import and_, or_
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from django.db import connection
 from django.db.models import BooleanField, Case, F, Func, Model, Q, QuerySet, Value, When
@@ -28,7 +28,6 @@ from django.db.models.lookups import GreaterThan
 from taskflow.db.text import Word, locate_part, locate_words, split_for_search
 from taskflow.http.errors import Invalid
 from taskflow.tenancy import current_tenant_id
-from tasks.models import Task
 from tasks.models.registry import SEARCHABLE_TYPES
 
 M = TypeVar("M", bound=Model)
@@ -96,56 +95,52 @@ def matches(model: type[Model], condition: Condition) -> Q:
     return result
 
 
-def search(terms: Sequence[Term], rows: QuerySet[M], *, first_id: int = 0) -> QuerySet[Model, M]:
-    """Return the rows that match, best first.
+class SearchedText(NamedTuple):
+    """What a search looks for. Its values may be parameters of a query."""
 
-    First comes the row with the id `first_id`, if any, even if it does not match; then rows with
-    all words in the title; then the latest changed.
+    condition: Condition
+    titles: tuple[str | Expression, ...]  # each occurs in a title that contains all terms
+
+
+def read_text(terms: Sequence[Term]) -> SearchedText:
+    """Return what a search for these terms looks for."""
+    sequences = [term.sequence for term in terms if term.words]
+    return SearchedText(build_condition(terms), (*sequences, *(p for t in terms for p in t.parts)))
+
+
+def add_rank(
+    rows: QuerySet[M], searched: SearchedText, first_id: int | Expression | None = None
+) -> QuerySet[Model, M]:
+    """Add the columns by which rows are ranked: `is_first`, 1 for the row with the id `first_id`,
+    and `in_title`, 1 for rows with all words in the title; otherwise 0.
     """
-    condition = matches(rows.model, build_condition(terms))
-    # The OR is used only if needed, because with it the database does not use the index.
-    matching = rows.filter(condition | Q(pk=first_id) if first_id else condition)
-    ranked = matching.annotate(
-        is_first=Case(When(pk=first_id, then=1), default=0),
-        in_title=Case(When(_is_in_title(rows.model, terms), then=1), default=0),
+    ranked: QuerySet[Model, M] = rows.annotate(
+        is_first=_as_number(Q(pk__in=[] if first_id is None else [first_id])),
+        in_title=_as_number(_is_in_title(rows.model, searched.titles)),
     )
-    return ranked.order_by("-is_first", "-in_title", "-updated_at", "-id")
+    return ranked
 
 
-def _is_in_title(model: type[Model], terms: Sequence[Term]) -> Q:
+def rank(
+    rows: QuerySet[M], searched: SearchedText, first_id: int | Expression | None = None
+) -> QuerySet[Model, M]:
+    """Return the rows with the columns of add_rank(), best first. Equal ones: the latest first."""
+    # A column that is 0 for all rows would be read as the number of a column.
+    has_title = len(SEARCH_COLUMNS[rows.model]) > 1
+    names = ["-is_first"] * (first_id is not None) + ["-in_title"] * has_title
+    return add_rank(rows, searched, first_id).order_by(*names, "-updated_at", "-id")
+
+
+def _as_number(condition: Q) -> Case:
+    return Case(When(condition, then=1), default=0)
+
+
+def _is_in_title(model: type[Model], titles: Iterable[str | Expression]) -> Q:
     """Return the condition that all terms occur in the title. A comment has none."""
-    *titles, _text = SEARCH_COLUMNS[model]
-    if not titles:
+    *columns, _text = SEARCH_COLUMNS[model]
+    if not columns:
         return Q(pk__in=[])
-    literals = [term.sequence for term in terms if term.words] + [p for t in terms for p in t.parts]
-    return reduce(and_, (_contains(titles[0], literal) for literal in literals))
-
-
-def search_all(
-    terms: Sequence[Term],
-    rows_by_type: Mapping[str, QuerySet[Model]],
-    *,
-    first_task_id: int,
-    skip: int,
-    limit: int,
-) -> tuple[list[tuple[str, Model]], bool]:
-    """Search several resource types. Return (type name, row), best first, and whether there are
-    more.
-
-    The task with the id `first_task_id` comes first; 0 for none. One query per type.
-    """
-    needed = skip + limit + 1
-    hits = [
-        (type_name, row)
-        for type_name, rows in rows_by_type.items()
-        for row in search(terms, rows, first_id=first_task_id if rows.model is Task else 0)[:needed]
-    ]
-    hits.sort(key=lambda pair: _rank(pair[1]), reverse=True)
-    return hits[skip : skip + limit], len(hits) >= needed
-
-
-def _rank(row: Any) -> tuple[Any, ...]:
-    return (row.is_first, row.in_title, row.updated_at, row.pk)
+    return reduce(and_, (_contains(columns[0], literal) for literal in titles))
 
 
 # ---- from text to terms -------------------------------------------------------------------------

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Any
 
 from pydantic import MISSING, Field
 
-from taskflow.audit.resource_types import type_of_model
 from taskflow.http.filtering import Filters, list_filter_field, with_exclusions
 from taskflow.http.schema import (
     ExcludedWords,
@@ -21,6 +19,7 @@ from taskflow.http.schema import (
 )
 from tasks.models.registry import SEARCHABLE_TYPES
 from tasks.queries.search import Term, snippet
+from tasks.queries.search_page import TYPES, Hit
 
 
 class SearchKind(StrEnum):
@@ -69,19 +68,16 @@ class SearchListResponse(Out):
     has_more: bool = Field(description="Whether there are more results after `skip` and `limit`.")
 
 
-def search_result(kind: SearchKind, row: Any, terms: Sequence[Term]) -> dict[str, object]:
-    """Return a SearchResult. A row without a title gets the title of the row that it belongs to."""
-    resource_type = type_of_model(type(row))
-    columns = resource_type.search_columns
-    titled = row if len(columns) > 1 else getattr(row, resource_type.belongs_to or "")
-    texts = [getattr(row, name) for name in reversed(columns)]
+def search_result(hit: Hit, terms: Sequence[Term]) -> dict[str, object]:
+    """Return a SearchResult. The snippet is of the text, or else of the title if it has one."""
+    has_title = len(TYPES[hit.type_name].search_columns) > 1
     return {
-        "kind": kind,
-        "id": row.pk,
-        "key": getattr(titled, "key", None),
-        "project_id": getattr(row, row.project_field),
-        "title": titled.title,
-        "snippet": snippet(texts, terms),
-        "in_title": bool(row.in_title),
-        "updated_at": row.updated_at,
+        "kind": hit.type_name,
+        "id": hit.id,
+        "key": hit.key,
+        "project_id": hit.project_id,
+        "title": hit.title,
+        "snippet": snippet([hit.text, hit.title] if has_title else [hit.text], terms),
+        "in_title": hit.in_title,
+        "updated_at": hit.updated_at,
     }

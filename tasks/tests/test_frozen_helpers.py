@@ -15,7 +15,7 @@ from functools import cache
 import pytest
 
 from taskflow.db import text as present
-from tasks.migrations import _folding, _search, _words
+from tasks.migrations import _folding, _search, _search_pages, _words
 
 pytestmark = pytest.mark.one_database
 
@@ -49,6 +49,9 @@ DIGESTS = {
 }
 # SHA-256 of the statements with which the search index of a table is made.
 SEARCH_INDEX = "997d488dc5a12be074f576f5164f1230775ba82cc2794290eeea9bc46e72f96a"
+# SHA-256 of the statements that create the function which searches a table with titles, and with
+# counts.
+SEARCH_PAGES = "141d7f926493e86ce06a19f4d898297cc5ad5e3d3ac3e72dd15aad8cb106b4ff"
 
 FUNCTIONS = {
     "fold_key": (present.fold_key, _folding.fold_key),
@@ -96,3 +99,12 @@ def test_statements_of_the_search_index_stay_as_they_are():
     statements.append(_search.POSTGRESQL.format(table="tasks_x", schema="public", words=words))
 
     assert hashlib.sha256("\n".join(statements).encode()).hexdigest() == SEARCH_INDEX
+
+
+def test_statements_of_the_search_functions_stay_as_they_are():
+    table = _search_pages.SearchedTable(
+        "tasks_x", "tasks_x r", "true", has_title=True, text="body_words", has_counts=True
+    )
+    sql = _search_pages.function_sql(table, "public") + _search_pages.TITLE_WORDS
+
+    assert hashlib.sha256(sql.encode()).hexdigest() == SEARCH_PAGES

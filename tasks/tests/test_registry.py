@@ -19,6 +19,7 @@ from tasks.actions.comments import create_comment
 from tasks.actions.projects import create_project
 from tasks.export.values import CHECKED_COLUMNS
 from tasks.migrations._search import AddSearchIndex
+from tasks.migrations._search_pages import AddSearchPages
 from tasks.models import RESOURCE_TYPES, Comment, Project, ProjectMember, Tag, Task
 from tasks.models.registry import TRASHABLE_TYPES, require_project
 from tasks.models.trash import Trashable
@@ -36,6 +37,14 @@ def test_migrations_index_the_search_columns():
     assert {operation.table: operation.columns for operation in added} == {
         model._meta.db_table: columns for model, columns in SEARCH_COLUMNS.items()
     }
+
+
+def test_migrations_add_a_function_that_searches_each_type():
+    migrations = MigrationLoader(None).disk_migrations.values()
+    added = [o.table for m in migrations for o in m.operations if isinstance(o, AddSearchPages)]
+
+    columns = {t.name: (*["title_words"] * t.has_title, t.text) for t in added}
+    assert columns == {model._meta.db_table: names for model, names in SEARCH_COLUMNS.items()}
 
 
 @pytest.mark.django_db(transaction=True)
