@@ -53,10 +53,17 @@ def run_once(
     return response
 
 
+def find_expired_records() -> QuerySet[IdempotencyRecord]:
+    """Return the records that are older than 24 hours."""
+    rows: QuerySet[IdempotencyRecord] = IdempotencyRecord.objects.filter(
+        created_at__lt=timezone.now() - RECORD_LIFETIME
+    )
+    return rows
+
+
 def delete_expired_records() -> int:
     """Delete the tenant's records that are older than 24 hours. Return how many there were."""
-    expired = IdempotencyRecord.objects.filter(created_at__lt=timezone.now() - RECORD_LIFETIME)
-    return expired.delete()[0]
+    return find_expired_records().delete()[0]
 
 
 def _reserve_key(actor: Actor, key: str, fingerprint: str) -> IdempotencyRecord:

@@ -11,6 +11,7 @@ from django.utils.translation import gettext_noop
 
 from accounts import tokens
 from accounts.models import MailPurpose, MailToken, Tenant, User
+from accounts.models.mail_tokens import MailTokenQuerySet
 from taskflow.http.errors import Invalid
 
 LIFETIMES = {
@@ -89,6 +90,12 @@ def delete_mail_tokens_of_subject(purpose: MailPurpose, subject_id: int) -> int:
     return MailToken.objects.filter(purpose=purpose, subject_id=subject_id).delete_at_once()
 
 
+def find_expired_mail_tokens() -> MailTokenQuerySet:
+    """Return the expired links."""
+    rows: MailTokenQuerySet = MailToken.objects.filter(expires_at__lte=timezone.now())
+    return rows
+
+
 def delete_expired_mail_tokens() -> int:
     """Delete the tenant's expired links. Return how many there were."""
-    return MailToken.objects.filter(expires_at__lte=timezone.now()).delete_at_once()
+    return find_expired_mail_tokens().delete_at_once()

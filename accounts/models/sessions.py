@@ -50,9 +50,13 @@ class SessionQuerySet(TenantQuerySet["Session"]):
         """Delete all sessions of the user, with their addresses and user agents."""
         self.filter(user=user)._raw_delete(self.db)
 
+    def ended(self, before: datetime) -> Self:
+        """Return the sessions that cannot have been used since then."""
+        return self.filter(expires_at__lt=before)
+
     def forget_ended(self, before: datetime) -> int:
         """Delete the sessions that cannot have been used since then. Return how many."""
-        return self.filter(expires_at__lt=before)._raw_delete(self.db) or 0
+        return self.ended(before)._raw_delete(self.db) or 0
 
 
 class Session(TenantModel):

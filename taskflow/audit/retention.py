@@ -11,8 +11,9 @@ from __future__ import annotations
 from datetime import datetime
 from itertools import takewhile
 
-from django.db.models import Model, QuerySet
+from django.db.models import Exists, Model, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce, Greatest
+from django.db.models.lookups import LessThan
 
 from taskflow.audit.models import Event
 from taskflow.tenancy import TenantModel, current_tenant_id
@@ -38,6 +39,16 @@ def delete_old_events(before: datetime) -> int:
     events = Event.objects.filter(pk__in=[pk for pk, _ in deleted])
     count, _ = events.delete()
     return count
+
+
+def has_old_events(before: datetime) -> Q:
+    """Return the condition on a tenant that delete_old_events() would delete some of its events.
+
+    For a query across tenants. It reads two events of each tenant by an index.
+    """
+    events = Event.objects.filter(tenant=OuterRef("pk")).order_by(*ORDER)
+    oldest = Subquery(events.values("created_at")[:1])
+    return Q(LessThan(oldest, before)) & Q(Exists(events[1:2]))
 
 
 def read_missing_until() -> datetime | None:

@@ -65,15 +65,20 @@ def _open_snapshot(tenant_id: int) -> Iterator[None]:
         yield
 
 
-def across_tenants(reason: str) -> AbstractContextManager[None]:
+def across_tenants(reason: str, *, read_only: bool = False) -> AbstractContextManager[None]:
     """Open a unit of work in which the rows of all tenants can be read, as the platform role.
 
-    On PostgreSQL this role can set sequences, too, but write no row. The reason is logged, and a
-    test lists all callers. Raises TenantError if the database has no roles (see
-    docs/architecture.md).
+    On PostgreSQL this role can set sequences, too, but write no row. With `read_only`, SQLite does
+    not wait for the write lock. The reason is logged, and a test lists all callers. Raises
+    TenantError if the database has no roles (see docs/architecture.md): can_read_across_tenants().
     """
-    log.warning("across tenants", extra={"reason": reason})
-    return _UnitOfWork(ALL_TENANTS, read_only=False)
+    log.info("across tenants", extra={"reason": reason})
+    return _UnitOfWork(ALL_TENANTS, read_only=read_only)
+
+
+def can_read_across_tenants(connection: BaseDatabaseWrapper) -> bool:
+    """Return whether across_tenants() can be used: not as a plain login of PostgreSQL."""
+    return connection.vendor != "postgresql" or has_roles(connection)
 
 
 @contextmanager

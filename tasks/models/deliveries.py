@@ -122,9 +122,13 @@ class DeliveryQuerySet(TenantQuerySet["Delivery"]):
             finished_at=None,
         )
 
+    def finished(self, before: datetime) -> Self:
+        """Return the deliveries that were finished before this time."""
+        return self.filter(finished_at__lt=before)
+
     def forget_finished(self, before: datetime) -> int:
         """Delete the deliveries that were finished before this time. Return how many."""
-        return self.filter(finished_at__lt=before)._raw_delete(self.db) or 0
+        return self.finished(before)._raw_delete(self.db) or 0
 
 
 class Delivery(TenantModel):

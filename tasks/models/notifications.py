@@ -81,9 +81,13 @@ class NotificationQuerySet(TenantQuerySet["Notification"]):
         """Store new notifications."""
         self.bulk_create(list(rows), batch_size=500)
 
+    def old(self, before: datetime) -> Self:
+        """Return the notifications from before this time."""
+        return self.filter(created_at__lt=before)
+
     def forget_old(self, before: datetime) -> int:
         """Delete the notifications from before this time. Return how many."""
-        count, _ = self.filter(created_at__lt=before).delete()
+        count, _ = self.old(before).delete()
         return count
 
 

@@ -24,6 +24,7 @@ from tasks.models.notifications import Digest
 from tasks.queries.notifications import list_notifications
 from tasks.scheduled.digest_mails import build_digest_mail
 from tasks.scheduled.runner import TaskRun
+from tasks.scheduled.tenants import find_tenants, has_rows, ids_of, times_of_zones
 
 MORNING = 7  # o'clock in the time zone of the tenant
 MONDAY = 0
@@ -44,7 +45,19 @@ def send_digests(run: TaskRun) -> None:
             run.check()
             send_digest(tenant, preference_id, now)
 
-    run.for_each_tenant(work)
+    run.for_each(find_tenants("find tenants with digests that are due", choose_due), work)
+
+
+def choose_due(tenants: QuerySet[Tenant]) -> list[int]:
+    """Return the ids of the tenants with a digest that is due. One statement for each time zone in
+    which the morning has begun, and one more.
+    """
+    ids: list[int] = []
+    for zone, local in times_of_zones(tenants, timezone.now()):
+        if local.hour >= MORNING:
+            due = has_rows(_select_due(local.date()))
+            ids += ids_of(tenants.filter(due, time_zone=zone, is_active=True))
+    return ids
 
 
 def find_due(tenant: Tenant, today: date) -> list[int]:
@@ -52,10 +65,8 @@ def find_due(tenant: Tenant, today: date) -> list[int]:
 
     A weekly one is due on Monday, or on a later day if none was sent since then.
     """
-    monday = today - timedelta(days=(today.weekday() - MONDAY) % 7)
     with inside(tenant, read_only=True):
-        rows = NotificationPreference.objects.filter(_is_due(today, monday), user__is_active=True)
-        return list(rows.order_by("pk").values_list("pk", flat=True))
+        return list(_select_due(today).order_by("pk").values_list("pk", flat=True))
 
 
 def send_digest(tenant: Tenant, preference_id: int, now: datetime) -> bool:
@@ -109,6 +120,14 @@ def _find_new(tenant: Tenant, user: User) -> QuerySet[Notification]:
     """Return the unread notifications that the user can see and that were in no digest."""
     rows = list_notifications(Actor(user, tenant))
     return rows.filter(read_at__isnull=True, mailed_at__isnull=True)
+
+
+def _select_due(today: date) -> QuerySet[NotificationPreference]:
+    monday = today - timedelta(days=(today.weekday() - MONDAY) % 7)
+    rows: QuerySet[NotificationPreference] = NotificationPreference.objects.filter(
+        _is_due(today, monday), user__is_active=True
+    )
+    return rows
 
 
 def _is_due(today: date, monday: date) -> Q:

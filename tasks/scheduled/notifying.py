@@ -11,10 +11,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models.functions import TruncDate
 from django.utils import timezone
 
 from accounts.models import Tenant
 from taskflow.audit.feed import BEGINNING, FeedPage, latest_cursor, read_events
+from taskflow.audit.last_events import cursor_of_position, select_last_position
 from taskflow.db.batches import pause_for_writers
 from taskflow.db.viewer import Viewer
 from taskflow.http.errors import Gone
@@ -25,8 +28,9 @@ from tasks.scheduled.notification_drafts import (
     draft_overdue,
     store_notifications,
 )
-from tasks.scheduled.overdue import find_overdue
+from tasks.scheduled.overdue import find_overdue, select_due_dates, select_due_days
 from tasks.scheduled.runner import TaskRun
+from tasks.scheduled.tenants import find_tenants, has_rows, times_of_zones
 
 EVENTS = 200  # of one transaction
 # Events that are so much older than the first run make no notifications: the log may be long, and
@@ -44,7 +48,34 @@ def make_notifications(run: TaskRun) -> None:
                 run.check()
                 pause_for_writers()
 
-    run.for_each_tenant(work)
+    run.for_each(find_tenants("find tenants with new events or overdue tasks", choose_news), work)
+
+
+def choose_news(tenants: QuerySet[Tenant]) -> list[int]:
+    """Return the ids of the active tenants for which has_news() may be true.
+
+    One statement for each time zone, and one more.
+    """
+    ids: list[int] = []
+    now = timezone.now()
+    position = NotificationPosition.objects.filter(tenant=OuterRef("pk"))
+    cursor, until = (Subquery(position.values(n)[:1]) for n in ("cursor", "overdue_until"))
+    for zone, local in times_of_zones(tenants, now):
+        is_overdue = has_rows(select_due_dates(OuterRef("_until"), now)) | has_rows(
+            select_due_days(OuterRef("_first"), local.date())
+        )
+        rows = (
+            tenants.filter(time_zone=zone, is_active=True)
+            .annotate(_until=until, _first=TruncDate(until, tzinfo=local.tzinfo))
+            .annotate(_is_overdue=is_overdue)
+            .values_list("pk", "event_id_shifts", cursor, select_last_position(), "_is_overdue")
+        )
+        ids += [
+            pk
+            for pk, shifts, read, last, has_overdue in rows
+            if read is None or has_overdue or read != cursor_of_position(last, shifts)
+        ]
+    return ids
 
 
 def has_news(tenant: Tenant) -> bool:

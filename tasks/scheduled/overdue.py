@@ -5,9 +5,9 @@ ended.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet
 
 from accounts.models import Tenant
 from tasks.models import ProjectStatus, Status, Task
@@ -27,11 +27,20 @@ def find_overdue(tenant: Tenant, since: datetime, until: datetime) -> Iterator[T
     Without tasks in the trash, and without those of archived or deleted projects. Two statements,
     each of which reads an index.
     """
-    is_in_window = Q(due_date__gt=since, due_date__lte=until)
-    yield from _select().filter(is_in_window)
+    yield from select_due_dates(since, until)
     first, last = tenant.day_of(since), tenant.day_of(until)
     if first < last:
-        yield from _select().filter(due_on__gte=first, due_on__lt=last)
+        yield from select_due_days(first, last)
+
+
+def select_due_dates(since: datetime | F, until: datetime) -> QuerySet[Task]:
+    """Return the assigned open tasks with a time that is after `since` and up to `until`."""
+    return _select().filter(due_date__gt=since, due_date__lte=until)
+
+
+def select_due_days(first: date | F, last: date) -> QuerySet[Task]:
+    """Return the assigned open tasks that are due from the first day to the day before `last`."""
+    return _select().filter(due_on__gte=first, due_on__lt=last)
 
 
 def is_workable(task: Task) -> bool:

@@ -11,20 +11,22 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.contrib.sessions.backends.db import SessionStore
+from django.db.models import QuerySet
 from django.utils import timezone
 
-from accounts.actions.mail_tokens import delete_expired_mail_tokens
+from accounts.actions.mail_tokens import delete_expired_mail_tokens, find_expired_mail_tokens
 from accounts.actions.sessions import SESSION_RETENTION
-from accounts.idempotency import delete_expired_records
+from accounts.idempotency import delete_expired_records, find_expired_records
 from accounts.limits import delete_old_counters
 from accounts.models import Session, Tenant, User
 from taskflow.audit.actor import Actor
 from taskflow.audit.models import Via
 from taskflow.audit.resource_types import ResourceType
-from taskflow.audit.retention import delete_old_events
+from taskflow.audit.retention import delete_old_events, has_old_events
 from taskflow.db.batches import MAX_WAIT, pause_for_writers
 from taskflow.http.contention import run_with_retries
 from taskflow.tenancy import inside
@@ -36,6 +38,7 @@ from tasks.models.notifications import NOTIFICATION_RETENTION, Notification
 from tasks.models.registry import TRASHABLE_TYPES
 from tasks.models.trash import TRASH_RETENTION
 from tasks.scheduled.runner import TaskRun
+from tasks.scheduled.tenants import find_tenants, find_tenants_with, ids_of
 
 log = logging.getLogger("taskflow.scheduled")
 
@@ -48,7 +51,7 @@ def purge_trash(run: TaskRun) -> None:
         for name, count in purge_trash_of(tenant, before, run.check).items():
             log.info("purged %d rows of type %s in tenant %s", count, name, tenant.pk)
 
-    run.for_each_tenant(work)
+    run.for_each(find_tenants_with_trash(before), work)
 
 
 def purge_tenants(run: TaskRun) -> None:
@@ -61,7 +64,7 @@ def purge_tenants(run: TaskRun) -> None:
 def purge_expired(run: TaskRun) -> None:
     """Delete expired keys, links, sessions, counters and the log of deliveries of all tenants."""
     delete_shared_leftovers()
-    run.for_each_tenant(delete_expired_rows)
+    run.for_each(find_tenants_with_expired_rows(), delete_expired_rows)
 
 
 def purge_events(run: TaskRun) -> None:
@@ -71,7 +74,36 @@ def purge_events(run: TaskRun) -> None:
         if count := delete_old_events_of(tenant, run.check):
             log.info("deleted %d old events of tenant %s", count, tenant.pk)
 
-    run.for_each_tenant(work)
+    run.for_each(find_tenants_with_old_events(), work)
+
+
+def find_tenants_with_old_events() -> Iterator[Tenant]:
+    """Yield the tenants with events that are older than the retention; none without one."""
+    before = _end_of_retention()
+    if before is None:
+        return iter(())
+    return find_tenants(
+        "find tenants with old events",
+        lambda tenants: ids_of(tenants.filter(has_old_events(before))),
+    )
+
+
+def find_tenants_with_trash(before: datetime) -> Iterator[Tenant]:
+    """Yield the tenants with rows that were deleted before that time."""
+    return find_tenants_with(
+        "find tenants with old rows in the trash",
+        lambda: [t.model._base_manager.filter(deleted_at__lt=before) for t in TRASHABLE_TYPES],
+    )
+
+
+def find_tenants_with_expired_rows() -> Iterator[Tenant]:
+    """Yield the tenants for which delete_expired_rows() has something to delete."""
+    return find_tenants_with("find tenants with expired rows", _select_expired_rows)
+
+
+def _end_of_retention() -> datetime | None:
+    days = settings.EVENT_RETENTION_DAYS
+    return None if days is None else timezone.now() - timedelta(days=days)
 
 
 def delete_old_events_of(tenant: Tenant, check: Callable[[], None]) -> int:
@@ -79,9 +111,9 @@ def delete_old_events_of(tenant: Tenant, check: Callable[[], None]) -> int:
 
     Return how many. Calls `check` between two transactions.
     """
-    if settings.EVENT_RETENTION_DAYS is None:
+    before, count = _end_of_retention(), 0
+    if before is None:
         return 0
-    before, count = timezone.now() - timedelta(days=settings.EVENT_RETENTION_DAYS), 0
 
     def delete() -> int:
         with inside(tenant, max_wait=MAX_WAIT):
@@ -131,6 +163,18 @@ def delete_expired_rows(tenant: Tenant) -> None:
         Session.objects.all().forget_ended(now - SESSION_RETENTION)
         Delivery.objects.all().forget_finished(now - DELIVERY_RETENTION)
         Notification.objects.all().forget_old(now - NOTIFICATION_RETENTION)
+
+
+def _select_expired_rows() -> list[QuerySet[Any]]:
+    """Return the rows that delete_expired_rows() deletes, in a unit of work of all tenants."""
+    now = timezone.now()
+    return [
+        find_expired_records(),
+        find_expired_mail_tokens(),
+        Session.objects.all().ended(now - SESSION_RETENTION),
+        Delivery.objects.all().finished(now - DELIVERY_RETENTION),
+        Notification.objects.all().old(now - NOTIFICATION_RETENTION),
+    ]
 
 
 def _purge_some(actor: Actor, resource_type: ResourceType, deleted_before: datetime) -> bool | None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from threading import Event
@@ -23,7 +23,6 @@ from django.utils import timezone
 
 from accounts.models import Tenant
 from taskflow.metrics.definitions import SCHEDULED_RUNS, SCHEDULED_SECONDS
-from tasks.export.unfinished import finished_tenants
 from tasks.models.scheduled import ScheduledRun
 
 log = logging.getLogger("taskflow.scheduled")
@@ -43,7 +42,8 @@ class TaskFailed(Exception):
 class TaskRun:
     """One run of a task, for the function that does its work.
 
-    The function calls for_each_tenant(), or check() between two of its transactions.
+    The function calls for_each() with the tenants that have something to do, or check() between two
+    of its transactions.
     """
 
     def __init__(self, lease: str, stopping: Event) -> None:
@@ -59,14 +59,14 @@ class TaskRun:
                 raise Stopped
             self.extended_at = time.monotonic()
 
-    def for_each_tenant(self, work: Callable[[Tenant], object]) -> None:
-        """Call `work` for each tenant, which opens its own units of work.
+    def for_each(self, tenants: Iterable[Tenant], work: Callable[[Tenant], object]) -> None:
+        """Call `work` for each of the tenants, which opens its own units of work.
 
         A tenant for which it fails does not keep others waiting. Raises TaskFailed at the end if it
         has failed for any.
         """
         failed = 0
-        for tenant in finished_tenants():
+        for tenant in tenants:
             self.check()
             try:
                 work(tenant)

@@ -14,6 +14,7 @@ from django.utils import timezone
 from accounts.models import IdempotencyRecord
 from taskflow.metrics.definitions import SCHEDULED_TASKS
 from taskflow.tenancy import inside
+from tasks.export.unfinished import finished_tenants
 from tasks.management.commands import run_scheduled
 from tasks.models import ScheduledRun, Task
 from tasks.scheduled import runner
@@ -123,7 +124,7 @@ def test_failure_for_one_tenant_does_not_stop_others(fixtures, caplog):
             raise DatabaseError("broken")
 
     def run(run):
-        run.for_each_tenant(work)
+        run.for_each(finished_tenants(), work)
 
     assert not Scheduler([TimedTask("purge_trash", HOUR, run)]).run_due()
 
@@ -135,7 +136,7 @@ def test_failure_for_one_tenant_does_not_stop_others(fixtures, caplog):
 def test_stopped_task_stays_due(fixtures, runs):
     scheduler = Scheduler(
         [
-            TimedTask("purge_trash", HOUR, lambda run: run.for_each_tenant(stop)),
+            TimedTask("purge_trash", HOUR, lambda run: run.for_each(finished_tenants(), stop)),
             TimedTask("purge_expired", HOUR, lambda run: runs.append("purge_expired")),
         ]
     )

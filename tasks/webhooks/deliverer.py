@@ -27,6 +27,7 @@ from taskflow.audit.webhooks.client import Answer, post
 from taskflow.db.batches import pause_for_writers
 from taskflow.tenancy import inside
 from tasks.models import Delivery, DeliveryQueue, Webhook
+from tasks.scheduled.tenants import find_tenants_with
 from tasks.webhooks.attempts import Attempt, count_attempt, lease_messages, record_attempts
 from tasks.webhooks.changes import ChangeSignal
 from tasks.webhooks.messages import Message
@@ -236,7 +237,8 @@ def needs_work(tenant: Tenant) -> bool:
 
 def find_tenants() -> None:
     """Queue all tenants with webhooks. The queue does not contain those of a restored backup."""
-    for tenant in Tenant.objects.filter(is_active=True).order_by("pk"):
+    found = find_tenants_with("find tenants with webhooks", lambda: [Webhook.objects.all()])
+    for tenant in [tenant for tenant in found if tenant.is_active]:
         with inside(tenant, read_only=True):
             has_webhooks = Webhook.objects.exists()
         if has_webhooks:

@@ -10,12 +10,14 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 from django.utils import timezone
 
-from tasks.export.unfinished import finished_tenants
 from tasks.models.trash import TRASH_RETENTION
 from tasks.scheduled.purging import (
     delete_expired_rows,
     delete_old_events_of,
     delete_shared_leftovers,
+    find_tenants_with_expired_rows,
+    find_tenants_with_old_events,
+    find_tenants_with_trash,
     purge_trash_of,
     purge_whole_tenants,
 )
@@ -40,9 +42,11 @@ class Command(BaseCommand):
         delete_shared_leftovers()
         for name in purge_whole_tenants():
             self.stdout.write(f"{name}: the tenant")
-        for tenant in finished_tenants():
+        for tenant in find_tenants_with_expired_rows():
             delete_expired_rows(tenant)
+        for tenant in find_tenants_with_trash(before):
             for name, count in purge_trash_of(tenant, before, lambda: None).items():
                 self.stdout.write(f"{tenant.subdomain}: {count} {name}(s)")
+        for tenant in find_tenants_with_old_events():
             if count := delete_old_events_of(tenant, lambda: None):
                 self.stdout.write(f"{tenant.subdomain}: {count} event(s)")
