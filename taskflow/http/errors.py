@@ -293,7 +293,8 @@ class TooManyAttempts(TooManyRequests):
 
     code = "too_many_attempts"
 
-    def __init__(self, wait_seconds: int, what: str = gettext_noop("wrong passwords")) -> None:
+    def __init__(self, wait_seconds: int, what: str = "") -> None:
+        what = what or gettext_noop("wrong passwords")  # at import, there may be no settings
         super().__init__(
             gettext("There were too many %(what)s. Wait %(seconds)d seconds, then try again.")
             % {"what": gettext(what), "seconds": wait_seconds},

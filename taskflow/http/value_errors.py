@@ -9,7 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from django.utils.translation import gettext_noop
+
+def gettext_noop(text: str) -> str:
+    """Mark a text for translation. Django's function needs the settings, which the process that
+    receives requests loads after this module.
+    """
+    return text
 
 
 class FormatError(ValueError):

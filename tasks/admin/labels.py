@@ -81,7 +81,7 @@ class RowChoiceField(ModelChoiceField):  # type: ignore[type-arg]
     def to_python(self, value: Any) -> Any:
         """Return the row, with one query. Text that cannot be an id is refused without one."""
         if value not in self.empty_values and not is_id(str(value)):
-            raise ValidationError(self.error_messages["invalid_choice"], code="invalid_choice")
+            raise ValidationError(self.error_messages["invalid_choice"])
         return super().to_python(value)
 
 
