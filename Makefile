@@ -35,7 +35,7 @@ installed:
 	@PYTHON="$(PYTHON)" sh .ci/install.sh requirements-runtime.lock requirements.lock
 
 # BENCH, GROWTH and SQLITE are arguments for the three programs of `make bench`, FAULTS for `make chaos`.
-.PHONY: help run doctor wheel messages isolation-matrix test test-slow test-sqlite test-postgres test-isolation test-browser contract fuzz isolation-database isolation-superuser isolation-plain prove prove-pooler prove-deploy chaos soak stored-databases bench bench-sqlite lint format lock clean reset runtime installed
+.PHONY: help run doctor wheel messages isolation-matrix test test-slow test-sqlite test-postgres test-isolation test-browser contract fuzz isolation-database isolation-superuser isolation-plain prove prove-pooler prove-deploy chaos scale soak stored-databases bench bench-sqlite lint format lock clean reset runtime installed
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
@@ -98,9 +98,13 @@ chaos: installed ## Break a running installation in many ways; prints a table. C
 soak: installed ## Serve mixed load for MINUTES=30 on each database, and print what has grown
 	$(BIN)/python -W ignore::RuntimeWarning -m taskflow.tests.chaos.soak --minutes $(MINUTES)
 
-prove-pooler: installed ## Serve two tenants through PgBouncer with two connections; installs it when missing
+prove-pooler: installed ## Serve two tenants through PgBouncer with two and six connections; installs it when missing
 	@command -v pgbouncer >/dev/null || apt-get install -y -qq pgbouncer
 	$(BIN)/python -W ignore::RuntimeWarning -m taskflow.tests.pooler
+
+scale: installed ## Measure 10,000 tenants, a failover and PgBouncer; installs it when missing. SCALE="failover"
+	@command -v pgbouncer >/dev/null || apt-get install -y -qq pgbouncer || echo "PgBouncer is left out."
+	$(BIN)/python -W ignore -m taskflow.tests.scale $(SCALE)
 
 prove-deploy: installed ## Try the files of docs/deploy/; installs nginx, Caddy and mmdebstrap when missing. DEPLOY=--short
 	@# RUNLEVEL=1: the services are installed, but not started.

@@ -1,0 +1,1 @@
+"""Programs that measure TaskFlow with many tenants and with several servers: `make scale`."""
