@@ -24,7 +24,6 @@ from django.db.models import (
     TextField,
     Value,
 )
-from django.db.models.expressions import BaseExpression
 
 from taskflow.audit.actor import Actor
 from taskflow.audit.resource_types import ResourceType
@@ -176,7 +175,7 @@ class _Search(NamedTuple):
             is_on_page = Q(IsInSubqueries("pk", IdSubquery(ids)))
         return add_rank(rows.filter(is_on_page | is_first), self.searched, first_id)
 
-    def select_projects(self) -> BaseExpression:
+    def select_projects(self) -> IdArrayOf | Value:
         """Return the projects to search, as an array of ids; null for all that are visible."""
         filters: Any = self.filters
         names = filters.keys() & {"project", "project_not"}
@@ -189,7 +188,7 @@ class _Search(NamedTuple):
             projects = projects.exclude(pk__in=filters["project_not"])
         return IdArrayOf(projects.order_by().values("pk"))
 
-    def select_projects_with_drafts(self) -> BaseExpression:
+    def select_projects_with_drafts(self) -> IdArrayOf | Value:
         """Return the projects all of whose drafts are visible, as an array of ids; null for all
         that the viewer manages.
         """
