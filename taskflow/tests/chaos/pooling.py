@@ -26,7 +26,7 @@ def use_pgbouncer(report: Report, scale: Scale, databases: Databases) -> None:
         except AssertionError as error:
             figure, is_kept = str(error)[:200], False
     report.add(
-        "PgBouncer in transaction mode, two connections",
+        "PgBouncer in transaction mode, two and six connections",
         PostgreSQL.name,
         "two tenants are served and stay separate",
         figure,
