@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Mapping
 from datetime import UTC, date, datetime
 from functools import cache
+from types import NoneType
 from typing import Any, cast
 
 from django.core.exceptions import FieldDoesNotExist, ValidationError
@@ -12,13 +13,14 @@ from django.db import models
 
 from taskflow.db.columns import columns_of
 from taskflow.db.computed import ComputedField
-from taskflow.db.quick_checks import is_surely_valid
+from taskflow.db.quick_checks import find_doubtful
 from taskflow.http.errors import Invalid
 from taskflow.tenancy import Changes, TenantModel
 
 # By field name: values of columns, and the linked rows of many-to-many fields.
 FieldValues = Mapping[str, Any]
 UNRECORDED = {"id", "tenant", "created_at", "updated_at", "version"}
+PLAIN_TYPES = frozenset({str, int, bool, float, dict, list, NoneType})  # recorded as they are
 REDACTED = "…"  # recorded instead of values that must not be in the log
 
 
@@ -26,6 +28,8 @@ def as_recorded(value: object) -> object:
     """Return the value as JSON: a row as its id, links as a list of ids, days and times in ISO
     8601, and times in UTC.
     """
+    if type(value) in PLAIN_TYPES:
+        return value
     if isinstance(value, models.Model):
         return value.pk
     if isinstance(value, models.QuerySet):
@@ -55,8 +59,13 @@ def are_equal_as_json(before: object, after: object) -> bool:
 
 def snapshot(row: TenantModel) -> dict[str, object]:
     """Return all recorded values that are not empty, as JSON, by field name."""
-    values = {n: getattr(row, attname) for n, attname in recorded_fields(type(row))}
-    return {n: as_recorded(v) for n, v in values.items() if v not in (None, "", {}, [])}
+    stored, values = row.__dict__, {}
+    for name, attname in recorded_fields(type(row)):
+        value = stored[attname] if attname in stored else getattr(row, attname)
+        if value not in (None, "", {}, []):
+            plain = type(value) in PLAIN_TYPES  # most often, so that no call is made
+            values[name] = value if plain else as_recorded(value)
+    return values
 
 
 @cache
@@ -104,14 +113,12 @@ def attname_of(model: type[models.Model], name: str) -> str:
     return str(cast(Any, model._meta.get_field(name)).attname)
 
 
-def check_fields(row: TenantModel, names: Iterable[str] | None = None) -> None:
+def check_fields(row: TenantModel, names: Container[str] | None = None) -> None:
     """Run the validators of all fields, or only of the fields `names`.
 
     The database checks foreign keys and uniqueness. Raises Invalid, with a pointer for each field.
     """
-    validated = _validated_fields(type(row))
-    checked = validated if names is None else validated.intersection(names)
-    doubtful = {name for name in checked if not is_surely_valid(row, name)}
+    doubtful = find_doubtful(row, names)
     if not doubtful:
         return
     try:
@@ -122,12 +129,3 @@ def check_fields(row: TenantModel, names: Iterable[str] | None = None) -> None:
             for name, messages in error.message_dict.items()
         ]
         raise Invalid(str(errors[0]["detail"]), errors=errors) from None
-
-
-@cache
-def _validated_fields(model: type[TenantModel]) -> set[str]:
-    return {
-        f.name
-        for f in columns_of(model)
-        if not (f.is_relation or f.generated or isinstance(f, ComputedField))
-    }

@@ -6,59 +6,96 @@ it, so that its rules and sentences stay the only ones.
 
 from __future__ import annotations
 
+from collections.abc import Container
+from datetime import date, datetime
 from functools import cache
 from typing import Any, NamedTuple
 
-from django.core.validators import MaxLengthValidator
+from django.core.validators import MaxLengthValidator, MaxValueValidator, MinValueValidator
 from django.db import models
 
 from taskflow.db.columns import columns_of
+from taskflow.db.computed import ComputedField
 
 EMPTY: tuple[Any, ...] = (None, "", [], {})
-# Fields with a validator of their own, or of another class, are never surely valid.
-TYPES: dict[type[Any], tuple[type[Any], ...]] = {
-    models.CharField: (str,),
-    models.TextField: (str,),
-    models.BooleanField: (bool,),
+# Fields with a validator of their own, or of another class, are surely valid only when empty.
+TYPES: dict[type[Any], type[Any]] = {
+    models.CharField: str,
+    models.TextField: str,
+    models.BooleanField: bool,
+    models.IntegerField: int,
+    models.BigIntegerField: int,
+    models.PositiveIntegerField: int,
+    models.DateField: date,
+    models.DateTimeField: datetime,
 }
+LIMITS = {MaxLengthValidator, MinValueValidator, MaxValueValidator}
 
 
-def is_surely_valid(row: models.Model, name: str) -> bool:
-    """Return whether clean_fields() would accept the value of a field, and not change it."""
-    rule = _rules_of(type(row)).get(name)
-    if rule is None:
-        return False
-    value = row.__dict__.get(rule.attname, row)
-    if rule.may_be_empty and value in EMPTY:
-        return True
-    if not isinstance(value, rule.types) or value == "":
-        return False
-    if rule.max_length is not None and len(value) > rule.max_length:
-        return False
-    return rule.choices is None or value in rule.choices
+def find_doubtful(row: models.Model, names: Container[str] | None = None) -> set[str]:
+    """Return the fields whose values clean_fields() might refuse or change, of all or of `names`.
+
+    Without relations, and without columns that the database or Python computes.
+    """
+    stored, doubtful = row.__dict__, set()
+    # One loop without calls, because this runs for each row that is written.
+    for rule in _rules_of(type(row)):
+        if names is not None and rule.name not in names:
+            continue
+        value: Any = stored[rule.attname] if rule.attname in stored else row  # noqa: SIM401 - no call
+        if value is None:
+            is_valid = rule.may_be_none
+        elif value in EMPTY:
+            is_valid = rule.may_be_empty
+        elif type(value) is not rule.type and not (rule.type is str and isinstance(value, str)):
+            is_valid = False
+        else:
+            is_valid = (
+                (rule.choices is None or value in rule.choices)
+                and (rule.max_length is None or len(value) <= rule.max_length)
+                and (rule.least is None or value >= rule.least)
+                and (rule.greatest is None or value <= rule.greatest)
+            )
+        if not is_valid:
+            doubtful.add(rule.name)
+    return doubtful
 
 
 class _Rule(NamedTuple):
+    name: str
     attname: str
-    types: tuple[type[Any], ...]  # of valid values that are not empty
+    may_be_none: bool
     may_be_empty: bool
-    max_length: int | None
+    type: type[Any] | None  # of valid values that are not empty; None if clean_fields() decides
     choices: frozenset[Any] | None
+    max_length: int | None
+    least: Any
+    greatest: Any
 
 
 @cache
-def _rules_of(model: type[models.Model]) -> dict[str, _Rule]:
-    """Return the rules of the fields that have no other validators, by their names."""
-    rules = {}
-    for field in columns_of(model):
-        has_length = [type(v) for v in field.validators] == [MaxLengthValidator]
-        if type(field) is models.JSONField or (type(field) in TYPES and not field.validators):
-            max_length = None
-        elif type(field) is models.CharField and has_length:
-            max_length = field.max_length
-        else:
-            continue
-        choices = frozenset(key for key, _ in field.flatchoices) if field.choices else None
-        types = TYPES.get(type(field), ())
-        rules[field.name] = _Rule(field.attname, types, field.blank, max_length, choices)
-    return rules
+def _rules_of(model: type[models.Model]) -> list[_Rule]:
+    return [
+        _rule_of(field)
+        for field in columns_of(model)
+        if not (field.is_relation or field.generated or isinstance(field, ComputedField))
+    ]
+
+
+def _rule_of(field: Any) -> _Rule:
+    limits = {type(v): v.limit_value for v in field.validators if type(v) in LIMITS}
+    has_others = len(limits) < len(field.validators)
+    kind = None if has_others else TYPES.get(type(field))
+    # clean_fields() does not validate fields that no form has.
+    may_be_none = field.blank or (not field.editable and kind not in (None, bool))
+    return _Rule(
+        field.name,
+        field.attname,
+        may_be_none,
+        field.blank,
+        kind,
+        frozenset(key for key, _ in field.flatchoices) if field.choices else None,
+        limits.get(MaxLengthValidator),
+        limits.get(MinValueValidator),
+        limits.get(MaxValueValidator),
+    )
