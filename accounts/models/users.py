@@ -55,6 +55,7 @@ class Tenant(models.Model):
     records_address: ClassVar[bool] = True
     fresh_columns: frozenset[str] = frozenset()
 
+    pk = TenantModel.pk
     name = models.CharField(max_length=200)
     subdomain = models.CharField(
         max_length=63,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from datetime import UTC, datetime
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django.db import transaction
 
@@ -15,6 +16,7 @@ from taskflow.audit.actor import Actor
 from taskflow.audit.consequences import find_consequences
 from taskflow.audit.links import BATCH
 from taskflow.audit.models import Event
+from taskflow.audit.values import REDACTED
 from taskflow.db.commits import report_after_commit
 from taskflow.db.rows import build
 from taskflow.tenancy import Changes, TenantError, TenantModel
@@ -56,64 +58,86 @@ def record_events(actor: Actor, entries: Sequence[RecordedChange[RowT]]) -> None
     """
     if not entries:
         return
-    type(entries[0][0]).follow_changes(actor, [(row, changes) for row, _, changes, _ in entries])
+    model = type(entries[0][0])
+    model.follow_changes(actor, [(row, changes) for row, _, changes, _ in entries])
+    refuse_rows_of_other_tenants(actor, [row for row, *_ in entries])
+    events = _values_of_events(actor, model, entries)
+    if model.records_address:
+        _log_after_commit(events)
+    report_after_commit(actor.tenant.pk)
+    if len(events) == 1 and _captured.get() is None and actor.precondition is None:
+        Event.objects.defer_insert(events[0])
+    else:
+        _insert_events(actor, [build(Event, values) for values in events])
+    model.update_dependents((row, changes) for row, _, changes, _ in entries)
+    _record_consequences(actor, entries)
+
+
+def _values_of_events(
+    actor: Actor, model: type[TenantModel], entries: Sequence[RecordedChange[RowT]]
+) -> list[dict[str, Any]]:
+    """Return the columns of the events, by attribute name."""
+    tenant, member, token = actor.tenant, actor.member, actor.token
+    resource_type, hidden = model.__name__.lower(), model.unrecorded
+    shared = {
+        "tenant_id": tenant.pk,
+        "epoch": tenant.event_epoch,
+        "actor_id": member.pk if member else None,
+        "operator_id": None if member else actor.user.pk,
+        "on_behalf_of_id": actor.on_behalf_of.pk if actor.on_behalf_of else None,
+        "token_issued_by_id": token.issued_by_id if token else None,
+        "via": actor.via,
+        "request_id": actor.request_id,
+        "reason": actor.reason,
+        "address": actor.address or None if model.records_address else None,
+        "subject_type": resource_type,
+        "created_at": datetime.now(UTC),
+    }
     events = []
     projects = _projects_after(entries)
     for (row, verb, changes, version), project_id in zip(entries, projects, strict=True):
-        refuse_rows_of_other_tenants(actor, [row])
-        model = type(row)
-        subject = (model.__name__.lower(), row.pk)
         events.append(
-            build(
-                Event,
-                {
-                    "tenant_id": actor.tenant.pk,
-                    "epoch": actor.tenant.event_epoch,
-                    "actor_id": actor.member.pk if actor.member else None,
-                    "operator_id": actor.user.pk if actor.is_operator else None,
-                    "on_behalf_of_id": actor.on_behalf_of.pk if actor.on_behalf_of else None,
-                    "token_issued_by_id": actor.token.issued_by_id if actor.token else None,
-                    "via": actor.via,
-                    "request_id": actor.request_id,
-                    "reason": actor.reason,
-                    "address": actor.address or None if model.records_address else None,
-                    "verb": verb,
-                    "subject_type": subject[0],
-                    "subject_id": subject[1],
-                    "version": version,
-                    "project_id": project_id,
-                    "was_published": _was_published(row, changes),
-                    "changes": {n: c for n, c in changes.items() if n not in model.unrecorded}
-                    | {n: ["…", "…"] for n in changes if n in model.unrecorded},
-                    # An event that follows from an undone change of another row undoes nothing.
-                    "undoes": actor.undoing.get(subject) if changes else None,
-                },
-            )
+            {
+                **shared,
+                "verb": verb,
+                "subject_id": row.pk,
+                "version": version,
+                "project_id": project_id,
+                "was_published": _was_published(row, changes),
+                "changes": changes if hidden.isdisjoint(changes) else _redact(changes, hidden),
+                # An event that follows from an undone change of another row undoes nothing.
+                "undoes": actor.undoing.get((resource_type, row.pk)) if changes else None,
+            }
         )
-    if type(entries[0][0]).records_address:
-        _log_after_commit(events)
-    report_after_commit(actor.tenant.pk)
-    captured = _captured.get()
-    if len(events) == 1 and captured is None and actor.precondition is None:
-        Event.objects.defer_create(events[0])
-    else:
-        Event.objects.bulk_create(events, batch_size=BATCH)
-    type(entries[0][0]).update_dependents((row, changes) for row, _, changes, _ in entries)
+    return events
+
+
+def _redact(changes: Changes, hidden: Collection[str]) -> Changes:
+    """Return the changes without the values of the fields in `hidden`."""
+    return {n: c for n, c in changes.items() if n not in hidden} | {
+        n: [REDACTED, REDACTED] for n in changes if n in hidden
+    }
+
+
+def _insert_events(actor: Actor, events: list[Event]) -> None:
+    """Insert events whose ids or objects the caller of the recorder reads later."""
+    Event.objects.bulk_create(events, batch_size=BATCH)
     if actor.precondition:
         actor.precondition.event_ids += [event.pk for event in events]
+    captured = _captured.get()
     if captured is not None:
         for event in events:
             event.actor, event.on_behalf_of = actor.member, actor.on_behalf_of
             event.token_issued_by = actor.token and actor.token.issued_by
         captured += events
-    _record_consequences(actor, entries)
 
 
 def _record_consequences(actor: Actor, entries: Sequence[RecordedChange[RowT]]) -> None:
     """Write the events of other rows that follow from the changes: see consequences.py."""
     changed = [(row, changes) for row, _, changes, _ in entries if changes]
     following = find_consequences(type(entries[0][0]), changed) if changed else ()
-    record_events(actor, [(row, verb, {}, row.version) for row, verb in following])
+    if following:
+        record_events(actor, [(row, verb, {}, row.version) for row, verb in following])
 
 
 def _projects_after(entries: Sequence[RecordedChange[RowT]]) -> list[int | None]:
@@ -124,6 +148,8 @@ def _projects_after(entries: Sequence[RecordedChange[RowT]]) -> list[int | None]
     name = type(entries[0][0]).project_field
     if name is None:
         return [None] * len(entries)
+    if len(entries) == 1:
+        return [getattr(entries[0][0], name)]
     before_later_move: dict[int, int] = {}  # the project, by the id of the row
     projects: list[int | None] = []
     for row, _verb, changes, _version in reversed(entries):
@@ -149,20 +175,20 @@ def _was_published(row: TenantModel, changes: Changes) -> bool | None:
     return all(is_published is not False for is_published in states)
 
 
-def _log_after_commit(events: Iterable[Event]) -> None:
+def _log_after_commit(events: Iterable[Mapping[str, Any]]) -> None:
     """Write a line of the log for each change of an account by a client, if it is committed.
 
     A dry run is rolled back, so it writes none.
     """
     for event in events:
-        if event.address and event.changes:
+        if event["address"] and event["changes"]:
             fields = {
-                "request_id": event.request_id,
-                "tenant": event.tenant_id,
-                "user": event.actor_id,
-                "client": event.address,
+                "request_id": event["request_id"],
+                "tenant": event["tenant_id"],
+                "user": event["actor_id"],
+                "client": event["address"],
             }
-            message = f"{event.subject_type} {event.subject_id} {event.verb}"
+            message = f"{event['subject_type']} {event['subject_id']} {event['verb']}"
             transaction.on_commit(partial(log.info, message, extra=fields))
 
 

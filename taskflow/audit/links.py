@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
+from django.db.models import QuerySet
+
 from taskflow.db.many_rows import delete_pairs, discard_plans, insert_pairs
-from taskflow.tenancy import TenantModel
+from taskflow.db.query import QueryCache
+from taskflow.db.statements import IdArray, IsInIds
+from taskflow.tenancy import TenantModel, with_tenant_parameter
 
 BATCH = 10_000  # rows per INSERT; SQLite takes fewer
 LINK_BATCH = 2000  # links per INSERT: PostgreSQL checks two foreign keys for each of them
@@ -16,14 +20,24 @@ def read_linked_ids(rows: Sequence[TenantModel], name: str) -> dict[int, list[in
     """Return the ids of the linked rows, sorted, by the id of the row. One query."""
     if not rows:
         return {}
-    manager, row_column, target_column = _link_table(rows[0], name)
+    manager, *columns = _link_table(rows[0], name)
     ids_by_row: dict[int, list[int]] = {}
-    links = manager.filter(**{f"{row_column}__in": [row.pk for row in rows]}).order_by(
-        target_column
-    )
-    for row_id, target_id in links.values_list(row_column, target_column):
+    links = LINKS_QUERY.fetch((manager, *columns), IdArray(tuple(row.pk for row in rows)))
+    for row_id, target_id in links:
         ids_by_row.setdefault(row_id, []).append(target_id)
     return ids_by_row
+
+
+@with_tenant_parameter
+def _select_links(
+    manager: Any, row_column: str, target_column: str, row_ids: IdArray
+) -> QuerySet[Any, tuple[int, int]]:
+    links = manager.filter(IsInIds(row_column, row_ids)).order_by(target_column)
+    selected: QuerySet[Any, tuple[int, int]] = links.values_list(row_column, target_column)
+    return selected
+
+
+LINKS_QUERY: QueryCache[Any] = QueryCache(_select_links)
 
 
 def _link_table(row: TenantModel, name: str) -> tuple[Any, str, str]:

@@ -72,8 +72,10 @@ def lock_rows(
             raise NotFound(gettext_noop("Another request has deleted this object."))
         if row.pk not in relocated:
             _refuse_moved(row, stored[row.pk])
+        known, fresh_values = row.__dict__, stored[row.pk]
         for name in names:
-            setattr(row, name, stored[row.pk][name])
+            if name not in known or known[name] != fresh_values[name]:
+                setattr(row, name, fresh_values[name])
         row.fresh_columns |= fresh
     return stored
 

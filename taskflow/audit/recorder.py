@@ -9,6 +9,7 @@ calls that are listed in taskflow/tests/test_architecture.py.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any, TypeVar
 
@@ -295,6 +296,9 @@ def serialize_graph_changes(actor: Actor) -> None:
 
 def _generations(rows: Sequence[RowT]) -> Iterable[list[RowT]]:
     """Yield the rows in groups, so that each group refers only to rows of the groups before it."""
+    if len(rows) == 1:
+        yield [*rows]
+        return
     parent_fields = [f.name for f in columns_of(type(rows[0])) if f.related_model is type(rows[0])]
     levels: dict[int, int] = {}  # by identity: a row without an id has no hash
     for row in rows:
@@ -332,7 +336,7 @@ def _rows_of(model: type[RowT]) -> Callable[[], models.QuerySet[RowT]]:
 
 def _bump_version(row: TenantModel) -> None:
     """Increase the version by one, and set updated_at to the current time."""
-    row.updated_at = timezone.now()
+    row.updated_at = datetime.now(UTC)
     row.version += 1
 
 
@@ -362,7 +366,8 @@ def _save_rows(model: type[RowT], entries: Sequence[RecordedChange[RowT]]) -> No
     names = {name for _, _, changes, _ in entries for name in changes} - link_fields_of_model
     names |= {"updated_at", "version", *set_computed(model, rows, names)}
     if len(rows) == 1:
-        saved = {attname_of(model, name): read_column(rows[0], name) for name in names}
+        stored = rows[0].__dict__
+        saved = {name: stored[name] for name in [attname_of(model, name) for name in names]}
         update(_rows_of(model), rows[0].pk, saved)
     elif rows:
         for start in range(0, len(rows), UPDATE_BATCH):

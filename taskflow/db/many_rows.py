@@ -1,7 +1,7 @@
 """INSERT, UPDATE and DELETE of many rows, whose values are one parameter: a JSON array.
 
 Django's own methods build an expression for each value, which takes most of the time of a request
-that writes thousands of rows.
+that writes thousands of rows. These statements return nothing, so each is sent with the next one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def insert_pairs(
     `shared` is an attribute with its value in all rows. The model has no other columns.
     """
     names = ", ".join(map(_quote, (shared[0], *columns)))
-    _run(f"INSERT INTO {_table(model)} ({names}) SELECT %s, {_select_pairs()}", shared[1], pairs)
+    _defer(f"INSERT INTO {_table(model)} ({names}) SELECT %s, {_select_pairs()}", shared[1], pairs)
 
 
 def delete_pairs(
@@ -38,7 +38,7 @@ def delete_pairs(
     """Delete the rows that insert_pairs() would insert, with one statement."""
     first, second = map(_quote, columns)
     condition = f"{_quote(shared[0])} = %s AND ({first}, {second}) IN (SELECT {_select_pairs()})"
-    _run(f"DELETE FROM {_table(model)} WHERE {condition}", shared[1], pairs)  # noqa: S608
+    _defer(f"DELETE FROM {_table(model)} WHERE {condition}", shared[1], pairs)  # noqa: S608
 
 
 def update_rows(rows: Sequence[models.Model], shared_column: str, names: Sequence[str]) -> None:
@@ -50,7 +50,7 @@ def update_rows(rows: Sequence[models.Model], shared_column: str, names: Sequenc
     fields: list[Any] = [model._meta.get_field(name) for name in names]
     values = [{ROW: row.pk} | {f.attname: _as_json(f, row) for f in fields} for row in rows]
     statement = _compile_update(model, shared_column, tuple(names))
-    statement.run({"shared": getattr(rows[0], shared_column), "rows": json.dumps(values)})
+    statement.defer({"shared": getattr(rows[0], shared_column), "rows": json.dumps(values)})
 
 
 def discard_plans() -> None:
@@ -84,8 +84,8 @@ def _compile_pairs(sql: str) -> Statement:
     return Statement(sql, [Parameter("shared"), Parameter("pairs", models.TextField())])
 
 
-def _run(sql: str, shared: int, pairs: Pairs) -> None:
-    _compile_pairs(sql).run({"shared": shared, "pairs": json.dumps(pairs)})
+def _defer(sql: str, shared: int, pairs: Pairs) -> None:
+    _compile_pairs(sql).defer({"shared": shared, "pairs": json.dumps(pairs)})
 
 
 def _as_json(field: Any, row: models.Model) -> Any:

@@ -115,7 +115,7 @@ class _ObjectBuilder:
         if values[self.key] is None:
             return None
         row_object = self.model.__new__(self.model)
-        row_object.__dict__.update(zip(self.names, values, strict=True))
+        row_object.__dict__ = dict(zip(self.names, values, strict=True))
         for name, column in self.annotations:
             row_object.__dict__[name] = row[column]
         row_object._state = state = ModelState()
@@ -207,4 +207,6 @@ def _with_parameters(variant: tuple[object, ...], parameters: list[Parameter]) -
 
 def _tuple_like(example: tuple[object, ...], parts: Sequence[object]) -> Any:
     """Return a tuple of the parts, of the same class as the example."""
+    if type(example) is tuple:
+        return tuple(parts)
     return tuple.__new__(type(example), parts)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cache, lru_cache
 from types import NoneType
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import DEFAULT_DB_ALIAS, connection, models
 from django.db.models import F
@@ -22,6 +22,7 @@ MAX_STATEMENTS = 500  # compiled statements of each kind that are kept
 # Of values that one INSERT of many rows has, as JSON. With the search index, each MiB takes up to a
 # second, and statement_timeout ends a statement after five.
 STATEMENT_BYTES = 1024 * 1024
+RowsFunction = Callable[[], models.QuerySet[models.Model]]
 PLAIN_TYPES = frozenset({str, int, bool, NoneType, dict, list, datetime})  # never expressions
 
 
@@ -39,12 +40,49 @@ def insert(row: models.Model) -> bool:
     return True
 
 
-def defer_insert(row: models.Model) -> bool:
-    """Like insert(), for a row whose id is not needed. It is sent with the next statement."""
-    values = _values_of(row)
-    if values is not None:
-        _compile_insert(type(row), tuple(values)).defer(values)
-    return values is not None
+class Numbering(NamedTuple):
+    """How new rows of a model are numbered: by a counter in the row that each belongs to."""
+
+    column: str  # the number
+    owner_column: str  # the id of the row with the counter
+    owners: RowsFunction  # selects the rows that have a counter
+    counter: str  # their column with the last number
+    refusal: Callable[[], Exception]  # if the row with the counter does not exist
+
+
+def insert_numbered(row: models.Model, numbering: Numbering) -> bool:
+    """Like insert(), and give the row the next number.
+
+    The row with the counter stays locked until the transaction ends, and whoever numbers another
+    row by it waits. So PostgreSQL takes the number in the statement that inserts the row, and no
+    message is sent in between. Raises the refusal of the numbering.
+    """
+    column, owner_column, owners, counter, refusal = numbering
+    owner_id = getattr(row, owner_column)
+    values = _values_of(row) if connection.vendor == "postgresql" else None
+    if values is None:
+        number = increment(owners, owner_id, counter, 1)
+        if number is None:
+            raise refusal()
+        setattr(row, column, number)
+        return insert(row)
+    del values[column]
+    statement = _compile_numbered_insert(type(row), tuple(values), numbering)
+    returned = statement.run({**values, "pk": owner_id, counter: 1})
+    if not returned:
+        raise refusal()
+    setattr(row, column, returned[0][-1])
+    _mark_saved(row, returned[0][:-1])
+    return True
+
+
+def defer_insert(model: type[models.Model], values: Mapping[str, object]) -> None:
+    """Insert a row whose id is not needed. It is sent with the next statement.
+
+    `values` are by attribute name. Columns that are left out get the defaults of the model, as
+    constants of the statement, so that a default that is computed has to be among the values.
+    """
+    _compile_insert(model, tuple(values)).defer(values)
 
 
 def insert_rows(rows: Sequence[models.Model], shared_column: str) -> bool:
@@ -148,6 +186,24 @@ def _compile_insert_rows(
 
 
 @lru_cache(MAX_STATEMENTS)
+def _compile_numbered_insert(
+    model: type[models.Model], names: tuple[str, ...], numbering: Numbering
+) -> Statement:
+    quote, meta = connection.ops.quote_name, model._meta
+    counting = _compile_increment(numbering.owners, numbering.counter)
+    fields = [f for f in columns_of(model) if f.attname in names]
+    number = quote(str(meta.get_field(numbering.column).column))  # type: ignore[union-attr]
+    columns = ", ".join([number, *(quote(str(f.column)) for f in fields)])
+    values = ", ".join([f"counted.{quote(numbering.counter)}", *("%s" for _ in fields)])
+    returning = ", ".join(quote(str(f.column)) for f in meta.db_returning_fields)
+    sql = (
+        f"WITH counted AS ({counting.sql}) INSERT INTO {quote(meta.db_table)} ({columns})"  # noqa: S608
+        f" SELECT {values} FROM counted RETURNING {returning}, {number}"
+    )
+    return Statement(sql, [*counting.params, *map(_parameter_of, fields)])
+
+
+@lru_cache(MAX_STATEMENTS)
 def _compile_insert(model: type[models.Model], names: tuple[str, ...]) -> Statement:
     fields = [f for f in columns_of(model) if not f.generated and not f.primary_key]
     row = model()
@@ -160,9 +216,6 @@ def _compile_insert(model: type[models.Model], names: tuple[str, ...]) -> Statem
     compiler.returning_fields = model._meta.db_returning_fields
     ((sql, params),) = compiler.as_sql()
     return Statement(sql, params)
-
-
-RowsFunction = Callable[[], models.QuerySet[models.Model]]
 
 
 def update(rows: RowsFunction, pk: int, values: Mapping[str, object]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from django.db import models
@@ -10,7 +11,7 @@ from django.db.models.deletion import Collector
 from django.db.models.signals import class_prepared
 from django.db.models.sql.where import WhereNode
 
-from taskflow.db.writes import defer_insert, insert, insert_rows
+from taskflow.db.writes import Numbering, defer_insert, insert, insert_numbered, insert_rows
 from taskflow.tenancy.constraints import (
     CompositeFK,
     RowSecurity,
@@ -33,13 +34,16 @@ BEFORE_ALL_FIELDS = -(10**6)  # Django's own creation counters start at -1 and a
 
 def _refuse_other_tenants(rows: Iterable[models.Model]) -> None:
     """Raise TenantError unless every row belongs to the tenant of the open unit of work."""
-    unit = current_unit()
     for row in rows:
-        tenant_id = row.tenant_id  # type: ignore[attr-defined]
-        if tenant_id is None or (unit != ALL_TENANTS and tenant_id != unit):
-            raise TenantError(
-                f"{row._meta.label} of tenant {tenant_id} was written in a unit of work of {unit}."
-            )
+        _refuse_other_tenant(type(row), row.tenant_id)  # type: ignore[attr-defined]
+
+
+def _refuse_other_tenant(model: type[models.Model], tenant_id: object) -> None:
+    """Raise TenantError unless it is the tenant of the open unit of work."""
+    unit = current_unit()
+    if tenant_id is None or (unit != ALL_TENANTS and tenant_id != unit):
+        label = model._meta.label
+        raise TenantError(f"{label} of tenant {tenant_id} was written in a unit of work of {unit}.")
 
 
 class TenantQuerySet(models.QuerySet[RowT]):
@@ -116,15 +120,29 @@ class TenantManager(models.Manager[RowT]):
             return rows
         if not args and not kwargs.keys() - {"batch_size"}:
             _refuse_other_tenants(rows)
-            if insert(rows[0]) if len(rows) == 1 else insert_rows(rows, "tenant_id"):
+            if self._insert_compiled(rows):
                 return rows
         return self.get_queryset().bulk_create(rows, *args, **kwargs)
 
-    def defer_create(self, row: RowT) -> None:
-        """Insert a row whose id is not needed. PostgreSQL gets it with the next statement."""
-        _refuse_other_tenants([row])
-        if not defer_insert(row):
-            self.get_queryset().bulk_create([row])
+    def _insert_compiled(self, rows: Sequence[RowT]) -> bool:
+        """Insert the rows with a statement that is compiled once. Return whether that was possible.
+
+        A single row gets its number by the statement, if the model has numbers.
+        """
+        if len(rows) > 1:
+            return insert_rows(rows, "tenant_id")
+        numbering = self.model.numbering  # type: ignore[attr-defined]
+        if numbering is not None and getattr(rows[0], numbering.column) is None:
+            return insert_numbered(rows[0], numbering)
+        return insert(rows[0])
+
+    def defer_insert(self, values: Mapping[str, object]) -> None:
+        """Insert a row whose id is not needed. PostgreSQL gets it with the next statement.
+
+        `values` are the columns by attribute name: see writes.defer_insert().
+        """
+        _refuse_other_tenant(self.model, values["tenant_id"])
+        defer_insert(self.model, values)
 
     def get_queryset(self) -> models.QuerySet[RowT]:
         unit = current_unit()
@@ -172,6 +190,7 @@ class TenantModel(models.Model):
     `project_field`: the column with the id of the row's project, for the event log.
     `published_field`: the column that says whether the row is published, for the event log. None if
     rows are never drafts.
+    `numbering`: how a new row without a number gets the next one.
     `records_address`: whether events of its rows contain the address of the client.
     """
 
@@ -180,9 +199,12 @@ class TenantModel(models.Model):
     columns_for_dependents: ClassVar[frozenset[str]] = frozenset()
     project_field: ClassVar[str | None] = None
     published_field: ClassVar[str | None] = None
+    numbering: ClassVar[Numbering | None] = None
     records_address: ClassVar[bool] = False
 
     tenant = TenantField()
+    # Django's own getter makes two calls, and a request reads the ids of its rows thirty times.
+    pk = models.Model.pk.getter(attrgetter("id"))
     objects = TenantManager()
 
     # The columns that were read under a lock, so that rules may use them. See audit/locks.py.

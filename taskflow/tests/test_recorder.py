@@ -17,7 +17,16 @@ from taskflow.audit.recorder import change, change_all, create, create_all, lock
 from taskflow.http.errors import Invalid, NotFound
 from taskflow.tenancy import TenantError, inside
 from taskflow.tests.concurrency import at_once
-from tasks.models import Priority, Project, ProjectMember, Status, Tag, Task, TaskTag
+from tasks.models import (
+    Priority,
+    Project,
+    ProjectMember,
+    Status,
+    Tag,
+    Task,
+    TaskCountDelta,
+    TaskTag,
+)
 
 
 @pytest.fixture
@@ -343,7 +352,7 @@ def test_write_whose_event_cannot_be_stored_is_rolled_back(fixtures, monkeypatch
     def refuse(*args, **kwargs):
         raise IntegrityError("the log is full")
 
-    for way in ("bulk_create", "defer_create"):
+    for way in ("bulk_create", "defer_insert"):
         monkeypatch.setattr(type(Event.objects), way, refuse, raising=False)
 
     with pytest.raises(IntegrityError), inside(fixtures.acme):
@@ -383,6 +392,13 @@ WRITES_OF_OTHER_TENANTS = {
     "an actor of another tenant removes": lambda w: remove(w.mallory, w.task),
     "an actor of another tenant removes all": lambda w: remove_all(w.mallory, Task.objects.all()),
 }
+
+
+def test_deferred_row_of_another_tenant_raises_tenant_error(fixtures):
+    values = {"tenant_id": fixtures.globex.pk, "project_id": 1}
+
+    with pytest.raises(TenantError), inside(fixtures.acme):
+        TaskCountDelta.objects.defer_insert(values)
 
 
 @pytest.mark.parametrize("name", WRITES_OF_OTHER_TENANTS)

@@ -64,8 +64,8 @@ BUDGETS = [
     Budget("get_task", tasks.get_task_with_comments, (3, 5), 3, 3),  # task, comments
     Budget("get_task_by_ref", tasks.get_task_by_ref, (3, 5), 3, 3),  # project, response
     Budget("count_tasks", tasks.count_tasks, (2, 5), 2, 2),  # groups
-    Budget("create_task", tasks.create_task, ONCE, 7, 7),  # project, number, insert, event, count, response
-    Budget("create_task", tasks.create_task_with_assignee, ONCE, 9, 9),  # user, membership
+    Budget("create_task", tasks.create_task, ONCE, 7, 6),  # project, number, insert, event, count, response
+    Budget("create_task", tasks.create_task_with_assignee, ONCE, 9, 8),  # user, membership
     Budget("create_task", tasks.create_task_with_new_tags, (2, 5), 11, 11),  # find, create, event; link
     Budget("create_task", tasks.create_task_with_tags, (2, 5), 9, 9),  # find, link
     Budget("update_task", tasks.update_task, ONCE, 6, 6),  # task, lock, update, event, response
@@ -80,7 +80,7 @@ BUDGETS = [
     Budget("reopen_task", tasks.reopen_task, ONCE, 7, 7),
     Budget("assign_task", tasks.assign_task, ONCE, 8, 8),
     Budget("move_task", tasks.move_task, (2, 5), 14, 14),
-    Budget("upsert_task", tasks.upsert_new_task, (2, 3), 11, 11),
+    Budget("upsert_task", tasks.upsert_new_task, (2, 3), 11, 10),
     Budget("upsert_task", tasks.upsert_task, (2, 3), 9, 9),
     Budget("bulk_edit_tasks", tasks.bulk_edit_tasks, (2, 5), 26, 26),
     Budget("list_task_events", tasks.list_task_events, (2, 5), 7, 7),

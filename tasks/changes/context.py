@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 
 from django.db.models import QuerySet
-from django.utils import timezone
 from django.utils.translation import gettext, gettext_noop
 
 from accounts.actions.locking import lock_users
@@ -97,7 +97,7 @@ class Context(OpenWork):
 
     def __init__(self, actor: Actor) -> None:
         super().__init__(actor)
-        self.now = timezone.now()
+        self.now = datetime.now(UTC)
         # The locked columns as stored, by task id and column.
         self.stored: StoredColumns = {}
         self.deleted_ids: set[int] = set()  # tasks that an earlier change of the set deleted

@@ -219,7 +219,10 @@ def _record(
     actor: Actor, created: Mapping[CreateTask, Task], rows: Mapping[CreateTask, Task]
 ) -> None:
     """Insert the created tasks with their links. `rows` contains all new tasks."""
-    set_numbers(created.values())
+    # Otherwise the statement that inserts the task takes its number, see Task.numbering. A project
+    # is locked before tags.
+    if len(created) > 1 or any(change.tags or change.history for change in created):
+        set_numbers(created.values())
     tags = find_or_create_tags(actor, [name for change in created for name in change.tags])
     sets: dict[str, list[list[Any]]] = {
         "tags": [[tags[name] for name in change.tags] for change in created],

@@ -21,7 +21,7 @@ from taskflow.audit.recorder import (
 )
 from taskflow.audit.values import FieldValues
 from taskflow.http.errors import NotFound, Problem
-from tasks.changes.base import LINK_FIELDS, ForcedChange, TaskChange
+from tasks.changes.base import LINK_FIELDS, NO_NEEDS, ForcedChange, TaskChange
 from tasks.changes.claimed_by_others import TasksClaimedByOthers
 from tasks.changes.complete import CompleteTask
 from tasks.changes.context import Context
@@ -116,6 +116,9 @@ class _Planner:
     def _load_before_locking(self) -> None:
         context, needs = self.context, self.needs
         projects = [change.task.project for change in needs]
+        if all(need is NO_NEEDS and not change.with_subtasks for change, need in needs.items()):
+            context.load_memberships(projects, [])
+            return
         projects += [n.project for n in needs.values() if n.project]
         context.load_blockers([b for n in needs.values() for b in n.blockers])
         context.lock_assignees(projects, [n.assignee for n in needs.values() if n.assignee])
@@ -176,6 +179,8 @@ class _Planner:
     def _load_parents_to_lock(self) -> dict[int, Task]:
         """Return the parents that must not be done, by id. One query if there are any."""
         ids = {needs.open_parent_id for needs in self.needs.values() if needs.open_parent_id}
+        if not ids:
+            return {}
         parents = {pk: self.rows[pk] for pk in ids & self.rows.keys()}
         if missing := sorted(ids - parents.keys()):
             rows = Task.everything.filter(pk__in=missing).select_related("project")
@@ -187,6 +192,8 @@ class _Planner:
         context.load_tags_by_task([change.task for change in self.needs if change.reads_tags])
         context.load_parents([c.task for c in self.needs if isinstance(c, RestoreTask)])
         completions = [c for c in self.needs if isinstance(c, ForcedChange) and c.completes]
+        if not completions:
+            return
         completing = [change for change in completions if not change.task.completed]
         context.load_open_work([c.task for c in completing if not c.force])
         self._find_tasks_done_at_end(completing)
@@ -267,7 +274,8 @@ class _Planner:
         """Write all planned values with their events."""
         former = self._set_numbers()
         change_locked(self.actor, self.planned, self.stored)
-        FormerNumber.store(former)
+        if former:
+            FormerNumber.store(former)
 
     def _set_numbers(self) -> list[tuple[Task, int, int]]:
         """Set the new numbers of moved tasks. Return (task, old project id, old number) of each."""

@@ -29,8 +29,14 @@ if TYPE_CHECKING:
     from tasks.models.tasks import Task
 
 COUNTS = ("todo", "in_progress", "done", "cancelled")
-STATE = ("status", "outcome", "deleted_at")  # fields of a task that say in which count it is
-COUNTED_BY = frozenset({"project", *STATE})
+NO_TASKS = dict.fromkeys(COUNTS, 0)
+# The fields of a task that say in which count it is, with their attributes.
+COUNTED_BY = {
+    "project": "project_id",
+    "status": "status",
+    "outcome": "outcome",
+    "deleted_at": "deleted_at",
+}
 CANCELLED = "cancelled"  # the count, and the outcome of the tasks that it counts
 MERGE_EVERY = 50  # inserted rows, on average
 
@@ -60,31 +66,31 @@ class TaskCountDelta(TenantModel):
 
         Each change is a task and its recorded changes, `{field: [before, after]}`.
         """
-        changes = [(task, fields) for task, fields in changes if not COUNTED_BY.isdisjoint(fields)]
+        changes = [(task, fields) for task, fields in changes if fields.keys() & COUNTED_BY.keys()]
         if not changes:
             return
         added: dict[int, Counter[str]] = defaultdict(Counter)
         for task, fields in _merge_changes(changes):
             for side, sign in ((0, -1), (1, 1)):
-                values = {
-                    name: fields[name][side] if name in fields else getattr(task, name)
-                    for name in STATE
-                }
-                project_id = fields["project"][side] if "project" in fields else task.project_id
-                if project_id is not None and values["status"] and not values["deleted_at"]:
-                    added[project_id][_count_of(values["status"], values["outcome"])] += sign
-        rows = [
-            build(cls, {"project_id": pk, **counts})
+                project_id, status, outcome, deleted_at = [
+                    fields[name][side] if name in fields else getattr(task, attname)
+                    for name, attname in COUNTED_BY.items()
+                ]
+                if project_id is not None and status and not deleted_at:
+                    added[project_id][_count_of(status, outcome)] += sign
+        tenant_id = changes[0][0].tenant_id
+        rows: list[dict[str, Any]] = [
+            {"tenant_id": tenant_id, "project_id": pk, **NO_TASKS, **counts}
             for pk, counts in added.items()
             if any(counts.values())
         ]
         if len(rows) == 1:
-            cls._default_manager.defer_create(rows[0])
+            cls._default_manager.defer_insert(rows[0])
         else:
-            cls._default_manager.bulk_create(rows)
-        for row in rows:
+            cls._default_manager.bulk_create([build(cls, values) for values in rows])
+        for values in rows:
             if randrange(MERGE_EVERY) == 0:  # noqa: S311 - no secret
-                cls.merge(row.project_id)
+                cls.merge(values["project_id"])
 
     @classmethod
     def delete_for_projects(cls, project_ids: Iterable[int]) -> None:

@@ -187,7 +187,7 @@ class Project(Trashable):
         """
         if len(counts) == 1:
             ((pk, count),) = counts.items()
-            number = increment(_projects_outside_trash, pk, "last_number", count)
+            number = increment(projects_outside_trash, pk, "last_number", count)
             if number is None:
                 raise PROJECT_DELETED.copy()
             return {pk: number - count + 1}
@@ -284,7 +284,7 @@ def _is_closed(changes: Changes) -> bool:
 
 
 @with_tenant_parameter
-def _projects_outside_trash() -> models.QuerySet[Project]:
+def projects_outside_trash() -> models.QuerySet[Project]:
     return Project.objects.all()
 
 

@@ -18,12 +18,16 @@ from tasks.models.projects import Project
 from tasks.models.tasks import Status, Task, TaskBlocker, is_ready
 
 READY = "ready"  # the verb
+CAUSES = frozenset({"status", "deleted_at", "blocked_by"})  # the fields of a blocker or of the task
 
 
 def find_ready_after_task_changes(
     changes: Sequence[tuple[Task, Changes]],
 ) -> list[tuple[Task, str]]:
     """Return the tasks that are ready because of these changes. No query if none can be."""
+    changes = [(row, changed) for row, changed in changes if not CAUSES.isdisjoint(changed)]
+    if not changes:
+        return []
     completed = [row.pk for row, changed in changes if _is_completed(changed)]
     deleted = [row.pk for row, changed in changes if _is_moved_to_trash(changed)]
     candidates = _find_released({*completed}, changes)

@@ -7,6 +7,7 @@ task are described by their classes in tasks/changes.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from django.db.models import Model, Q
@@ -205,10 +206,17 @@ def require_project(row: Any) -> Project:
     Costs one query for each row on the path that was not loaded with select_related(). Raises
     LookupError for a resource type that is not inside projects.
     """
-    path = project_path(type(row))
-    if path is None:
-        raise LookupError(f"{type(row).__name__} rows do not belong to projects.")
-    for name in () if path == "pk" else path.split("__"):
+    model: type[Model] = type(row)
+    for name in _names_to_project(model):
         row = getattr(row, name)
     project: Project = row
     return project
+
+
+@cache
+def _names_to_project(model: type[Model]) -> tuple[str, ...]:
+    """Return the foreign keys of project_path(). Raises LookupError if there is none."""
+    path = project_path(model)
+    if path is None:
+        raise LookupError(f"{model.__name__} rows do not belong to projects.")
+    return () if path == "pk" else tuple(path.split("__"))

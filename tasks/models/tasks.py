@@ -15,11 +15,17 @@ from accounts.models import User
 from taskflow.db.computed import FoldedField, WordsField
 from taskflow.db.creation_time import CreationTime
 from taskflow.db.expressions import MiddleOfDay
+from taskflow.db.writes import Numbering
 from taskflow.http.schema import MAX_TEXT_LENGTH
 from taskflow.tenancy import Changes, TenantFK, TenantManager, TenantModel, TenantQuerySet
 from tasks.models.claim_checks import follow_task_changes
 from tasks.models.count_deltas import TaskCountDelta
-from tasks.models.projects import Project, ProjectStatus
+from tasks.models.projects import (
+    PROJECT_DELETED,
+    Project,
+    ProjectStatus,
+    projects_outside_trash,
+)
 from tasks.models.tags import Tag
 from tasks.models.task_indexes import TASK_INDEXES
 from tasks.models.trash import LiveManager, Trashable
@@ -130,6 +136,9 @@ class Task(Trashable):
         }
     )
     project_field = "project_id"
+    numbering = Numbering(
+        "number", "project_id", projects_outside_trash, "last_number", PROJECT_DELETED.copy
+    )
     few_values: ClassVar = {"priority_rank": (1, 2, 3)}  # sorted lists are read per value
 
     project = TenantFK(Project, models.CASCADE, related_name="tasks")

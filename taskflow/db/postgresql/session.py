@@ -208,7 +208,8 @@ class PostgresSession:
         rendered = statement.for_postgresql or self._render(statement)
         buffers = rendered.dump(values)
         commits = commit_with and self.may_commit_early and not self.wrapper.savepoint_ids
-        if self.pending or commits or self._must_begin():
+        begins = self.begin_messages is not None and self.pgconn.transaction_status == IDLE
+        if self.pending or commits or begins:
             message = self.transport.message_of(rendered, buffers)
             if message is not None:
                 messages = [message, COMMIT] if commits else [message]

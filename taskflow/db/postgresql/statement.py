@@ -42,6 +42,7 @@ class PostgresStatement:
         self.dumpers: list[Callable[[Any], bytes]] = [
             _dump_json if isinstance(field, models.JSONField) else _dump for field in fields
         ]
+        self.takes_text = [dump is _dump for dump in self.dumpers]
         self.text = _numbered_text(statement, connection)
         self.name = b"tf_" + blake2b(self.text, digest_size=12).hexdigest().encode()
         self.uses = 0
@@ -49,9 +50,16 @@ class PostgresStatement:
 
     def dump(self, values: Sequence[object]) -> list[bytes | None]:
         """Return the values of the parameters in the text format of libpq; None for null."""
+        # The most frequent types are written here, because a call would cost more than the rest.
         return [
-            None if value is None else b"%d" % value if type(value) is int else dump(value)
-            for dump, value in zip(self.dumpers, values, strict=True)
+            None
+            if value is None
+            else b"%d" % value
+            if type(value) is int
+            else value.encode()
+            if takes_text and type(value) is str and "\0" not in value
+            else dump(value)
+            for dump, takes_text, value in zip(self.dumpers, self.takes_text, values, strict=True)
         ]
 
 

@@ -118,7 +118,9 @@ class TextTransport:
         return b"EXECUTE %s(%s)" % (rendered.name, b", ".join(arguments))
 
     def run(self, rendered: PostgresStatement, buffers: Any) -> PGresult:
-        if self._is_prepared(rendered):
+        prepared = self.prepared
+        is_ready = rendered.name in prepared.names and not prepared.is_out_of_sync
+        if is_ready or self._prepare(rendered):
             return self.pgconn.exec_prepared(rendered.name, buffers, rendered.formats)
         return self.pgconn.exec_params(rendered.text, buffers, rendered.oids, rendered.formats)
 
@@ -138,13 +140,11 @@ class TextTransport:
             self.prepared.is_out_of_sync = True
         return error
 
-    def _is_prepared(self, rendered: PostgresStatement) -> bool:
-        """Return whether the statement is prepared. It is prepared here at its second execution."""
+    def _prepare(self, rendered: PostgresStatement) -> bool:
+        """Prepare the statement at its second execution. Return whether it is prepared."""
         prepared = self.prepared
         if prepared.is_out_of_sync:
             self._deallocate_all()
-        if rendered.name in prepared.names:
-            return True
         rendered.uses += 1
         if rendered.uses < PREPARE_AFTER:
             return False
