@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
@@ -56,6 +56,7 @@ HOW_TO_AUTHENTICATE = (
     "Send the header Authorization: Bearer tf_… with a token from POST /api/v1/auth/login."
 )
 NO_TENANT = "There is no such tenant."
+SCOPES = tuple(TokenScope)  # from the one that allows least
 
 
 # ---- which tenant -------------------------------------------------------------------------------
@@ -117,7 +118,7 @@ def find_active_tenant(subdomain: str | None) -> Tenant | None:
 
 def find_live_token(text: str) -> ApiToken | None:
     """Return the token with its user and tenant, or None if it cannot be used. One query."""
-    values = {"digest": tokens.compute_digest(text), "now": timezone.now()}
+    values = {"digest": tokens.compute_digest(text), "now": datetime.now(UTC)}
     found = LIVE_TOKEN_QUERY.fetch_objects(values)
     return found[0] if found else None
 
@@ -222,7 +223,7 @@ def record_token_use(token: ApiToken) -> None:
     or read-only database must not turn an acknowledged write into an error. It does not wait for a
     lock either: the next request tries again.
     """
-    now = timezone.now()
+    now = datetime.now(UTC)
     if token.last_used_at is not None and now - token.last_used_at <= LAST_USED_INTERVAL:
         return
     try:
@@ -280,8 +281,7 @@ class TokenScopeAuth(HttpBearer):
     def check_writing(self, request: Request, actor: Actor) -> None:
         if actor.token is None and check_csrf(request) is not None:
             raise Forbidden("Send the X-CSRFToken of your session.", code="csrf_failed")
-        order = list(TokenScope)
-        if order.index(actor.scope) < order.index(self.write_scope):
+        if SCOPES.index(actor.scope) < SCOPES.index(self.write_scope):
             raise Forbidden(
                 f"This needs a token of scope {self.write_scope}; yours is {actor.scope}.",
                 code="insufficient_scope",

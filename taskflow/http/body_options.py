@@ -57,7 +57,7 @@ def move_body_options(request: Request, accepted: Collection[str]) -> None:
     query: QueryDict = request.GET.copy()
     for name, value in options.items():
         query[name] = "true" if check_option(request, name, value) else "false"
-    request.GET = query  # type: ignore[assignment]  # the stubs want an immutable one
+    request.GET = query
     request.moved_options = frozenset(options)
 
 

@@ -65,8 +65,9 @@ def respond_with_retries(request: R, answer: Callable[[R], HttpResponse]) -> Htt
     attempts = count()
 
     def attempt() -> HttpResponse:
-        restore_request(request, original)
         request.is_repeated = next(attempts) > 0
+        if request.is_repeated:
+            restore_request(request, original | {"is_repeated": True})
         response = answer(request)
         problem = problem_of_response(response)
         if isinstance(problem, Contended):

@@ -71,6 +71,7 @@ class RequestMiddleware:
         sent_id = request.META.get("HTTP_X_REQUEST_ID", "")
         request_id = sent_id if REQUEST_ID.fullmatch(sent_id) else secrets.token_hex(16)
         request.request_id = request_id
+        request.is_api = is_api(request)
         response = self.respond(request)
         if "HTTP_ACCEPT_ENCODING" in request.META:
             compress(request, response)
@@ -109,7 +110,7 @@ class RequestMiddleware:
         Setting them one by one would be a tenth of the function calls of a request.
         """
         headers, security = response.headers, self.page_headers
-        if is_api(request):
+        if request.is_api:
             security = self.api_headers
             if "vary" in headers._store:
                 patch_vary_headers(response, VARY_API)
@@ -150,7 +151,8 @@ class _BrowserOnly:
         self.next_for_api = getattr(get_response, "next_for_api", get_response)
 
     def __call__(self, request: HttpRequest) -> Any:
-        if is_api(request) or request.path in PROBES:
+        # By RequestMiddleware.
+        if request.is_api or request.path in PROBES:  # type: ignore[attr-defined]
             return self.next_for_api(request)
         return super().__call__(request)  # type: ignore[misc]
 
@@ -224,6 +226,6 @@ class Cors(CorsMiddleware):
 
 
 class Csrf(_BrowserOnly, CsrfViewMiddleware):
-    def process_view(self, request: HttpRequest, *args: Any) -> HttpResponseForbidden | None:
+    def process_view(self, request: Request, *args: Any) -> HttpResponseForbidden | None:  # type: ignore[override]
         """Check pages only. accounts/auth.py checks API requests that come with a session."""
-        return None if is_api(request) else super().process_view(request, *args)
+        return None if request.is_api else super().process_view(request, *args)

@@ -25,6 +25,7 @@ from taskflow.http.validation import KINDS, problem_of_validation
 MAX_JSON_DEPTH = 16  # levels
 MAX_INTEGER_DIGITS = len(str(-(2**63)))
 MALFORMED = "malformed_json"
+BYTE_ORDER_MARK = "\ufeff"
 # How messages of Python's JSON parser begin, and what we say instead.
 SYNTAX_ERRORS = {
     "Expecting value": "a value is missing",
@@ -39,7 +40,7 @@ SYNTAX_ERRORS = {
 }
 # A body without these bytes has no text with NUL or a lone surrogate, so that its texts need no
 # check: an escape, the first byte of a surrogate, and NUL itself.
-SUSPICIOUS_BYTES = (b"\\u", b"\xed", b"\0")
+ESCAPE, SURROGATE, NUL = b"\\u", b"\xed", b"\0"
 
 
 class StrictParser(Parser):
@@ -72,6 +73,8 @@ class StrictParser(Parser):
     def parse_querydict(
         self, data: MultiValueDict[str, Any], list_fields: list[str], request: HttpRequest
     ) -> dict[str, Any]:
+        if not data:
+            return {}
         booleans = request.boolean_parameters if isinstance(request, Request) else frozenset()
         return read_parameters(data, list_fields, booleans)
 
@@ -118,12 +121,7 @@ def parse_json(text: str | bytes, *, max_depth: int = MAX_JSON_DEPTH) -> object:
     for a number outside 64 bits, and for more than `max_depth` levels.
     """
     try:
-        value = json.loads(
-            _decode(text),
-            object_pairs_hook=_refuse_duplicate_keys,
-            parse_constant=_refuse_constant,
-            parse_int=_read_integer,
-        )
+        value = _decode_json(_decode(text))
     except UnicodeDecodeError:
         raise ValueError("The text is not UTF-8. Encode it as UTF-8.") from None
     except RecursionError:
@@ -132,6 +130,13 @@ def parse_json(text: str | bytes, *, max_depth: int = MAX_JSON_DEPTH) -> object:
         raise ValueError(_describe_syntax(error)) from None
     _check_values(value, max_depth, checks_texts=_needs_text_check(text))
     return value
+
+
+def _decode_json(text: str) -> object:
+    """Return the value. Unlike json.loads() with hooks, this does not make a decoder each time."""
+    if text[:1] == BYTE_ORDER_MARK:
+        raise json.JSONDecodeError("Unexpected UTF-8 BOM", text, 0)
+    return DECODER.decode(text)
 
 
 def parse_metadata(text: str | bytes) -> object:
@@ -174,10 +179,17 @@ def _refuse_constant(constant: str) -> None:
     raise ValueError(f"{constant} is not a JSON number. Send null or a text instead.")
 
 
+DECODER = json.JSONDecoder(
+    object_pairs_hook=_refuse_duplicate_keys,
+    parse_constant=_refuse_constant,
+    parse_int=_read_integer,
+)
+
+
 def _needs_text_check(text: str | bytes) -> bool:
     if isinstance(text, str):
         return "\\u" in text or is_unstorable(text)
-    return any(mark in text for mark in SUSPICIOUS_BYTES)
+    return ESCAPE in text or SURROGATE in text or NUL in text
 
 
 def check_depth(document: object, max_depth: int) -> None:
@@ -194,7 +206,7 @@ def _check_values(document: object, max_depth: int, *, checks_texts: bool) -> No
             if isinstance(container, dict):
                 values = [*container, *container.values()] if checks_texts else container.values()
             for value in values:
-                if isinstance(value, str):
+                if type(value) is str:
                     if checks_texts and is_unstorable(value):
                         raise ValueError("A text contains NUL or a lone surrogate. Remove it.")
                 elif isinstance(value, dict | list):

@@ -118,9 +118,10 @@ class WithReferences(In):
 
     @model_validator(mode="after")
     def _check_one_way(self) -> Self:
-        for name in self.model_fields_set:
+        sent = self.model_fields_set
+        for name in sent:
             other = name_with_ids(name)
-            if other in self.model_fields_set:
+            if other in sent:
                 raise ValueError(f"Send either `{name}` or `{other}`, not both.")
         return self
 

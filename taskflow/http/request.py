@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from django.conf import settings
+from django.core.exceptions import DisallowedHost
 from django.core.handlers.wsgi import WSGIRequest
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.utils.http import parse_header_parameters
 
 from taskflow.http.addresses import find_scheme
@@ -19,6 +21,22 @@ if TYPE_CHECKING:
 
     from taskflow.http.errors import Forbidden, Problem
     from taskflow.http.waiting import Wait
+
+
+MAX_HOSTS = 100  # of which is remembered whether they are allowed
+NO_PARAMETERS = QueryDict(encoding="utf-8")  # cannot be changed
+
+
+@lru_cache(MAX_HOSTS)
+def is_allowed_host(host: str, allowed_hosts: tuple[str, ...]) -> bool:
+    """Return whether Django allows the host. It would compare it at each request."""
+    request = HttpRequest()
+    request.META["HTTP_HOST"] = host
+    try:
+        request.get_host()
+    except DisallowedHost:
+        return False
+    return True
 
 
 class Identity(Protocol):
@@ -42,6 +60,7 @@ class Request(WSGIRequest):
     """
 
     request_id: str = ""  # the id in the log, in problem documents and in events
+    is_api: bool = False  # whether it is for the API, as RequestMiddleware finds
     operation_id: str = ""  # of the API operation that answers; "" if there is none
     actor: Identity | None = None  # None without valid credentials
     admin_tenant: Model | None = None  # the tenant that the admin shows, also before sign-in
@@ -66,9 +85,21 @@ class Request(WSGIRequest):
     held_roles: frozenset[str] | None = None  # of the user, in any project: tasks/admin/rights.py
 
     @cached_property
+    def GET(self) -> QueryDict:  # type: ignore[override]  # the stubs want an immutable one
+        """The parameters of the query. A request without any is not parsed."""
+        return super().GET if self.META.get("QUERY_STRING") else NO_PARAMETERS
+
+    @cached_property
     def permissions(self) -> dict[tuple[object, ...], Forbidden | None]:
         """What the rules have answered in this request: see accounts/admin/rights.py."""
         return {}
+
+    def get_host(self) -> str:
+        """Return the host. Raises DisallowedHost for one that is not in ALLOWED_HOSTS."""
+        host = self.META.get("HTTP_HOST")
+        if host and is_allowed_host(host, tuple(settings.ALLOWED_HOSTS)):
+            return str(host)
+        return super().get_host()
 
     def _get_scheme(self) -> str | None:
         return find_scheme(self.META)

@@ -62,7 +62,15 @@ class In(BaseModel):
     def sent_fields(self) -> dict[str, Any]:
         """Return the fields that the client sent, by name. A field that is null was sent."""
         given = self.model_fields_set
-        return {name: getattr(self, name) for name in type(self).model_fields if name in given}
+        return {name: value for name, value in vars(self).items() if name in given}
+
+
+def empty(make: type[list[Any]] | type[dict[str, Any]]) -> Any:
+    """Return the default of a field that is an empty list or object.
+
+    Pydantic would copy a default such as [] in Python each time, which takes ten calls.
+    """
+    return Field(default_factory=make, json_schema_extra={"default": make()})
 
 
 def example(**body: JsonValue) -> ConfigDict:

@@ -29,10 +29,10 @@ pytestmark = [
 WARM_UP = 6  # requests, after which everything is compiled, prepared and cached
 # About 40 more than are counted alone: other tests of the process add up to 30.
 LIMITS = {
-    "one task": 715,
-    "list": 1_060,
-    "update": 1_580,
-    "create": 1_660,
+    "one task": 675,
+    "list": 1_030,
+    "update": 1_240,
+    "create": 1_240,
 }
 
 

@@ -62,17 +62,20 @@ class References:
 
     def __init__(self, actor: Actor, bodies: Iterable[FieldValues]) -> None:
         models = referenced_models()
-        refs_by_model: dict[type[Model], set[int | str]] = {m: set() for m in REFERENCED_MODELS}
+        refs_by_model: dict[type[Model], set[int | str]] = {}
         for body in bodies:
             for field in body.keys() & models.keys():
-                refs_by_model[models[field]] |= set(_as_list(body[field]))
+                if body[field]:
+                    refs = refs_by_model.setdefault(models[field], set())
+                    refs.update(_as_list(body[field]))
         self.ids: dict[type[Model], dict[str, int]] = {}  # by key or handle
         self.rows: dict[type[Model], dict[int, Any]] = {}
-        for model, refs in refs_by_model.items():
+        for model in [model for model in REFERENCED_MODELS if model in refs_by_model]:
+            refs = refs_by_model[model]
             names = [ref for ref in refs if isinstance(ref, str)]
             self.ids[model] = REFERENCED_MODELS[model](actor, names) if names else {}
             ids = {ref for ref in refs if isinstance(ref, int)} | set(self.ids[model].values())
-            self.rows[model] = find_rows(actor, model, ids)
+            self.rows[model] = _find_rows(actor, model, ids)
 
     def resolve(
         self, body: FieldValues, *, present_blockers: Iterable[Task] = ()
@@ -82,7 +85,9 @@ class References:
         `present_blockers` are the blockers that the task has already. They are accepted even if the
         actor cannot see them. Raises Invalid for any other row that is not visible.
         """
-        self.rows[Task] = {task.pk: task for task in present_blockers} | self.rows[Task]
+        if present_blockers:
+            present = {task.pk: task for task in present_blockers}
+            self.rows[Task] = present | self.rows.get(Task, {})
         values = {}
         for field, value in body.items():
             model = referenced_models().get(field)
@@ -107,5 +112,13 @@ class References:
         return row
 
 
+def _find_rows(actor: Actor, model: type[Model], ids: set[int]) -> dict[int, Any]:
+    """Return the visible rows with these ids, by id. Users always see themselves: no query."""
+    member = actor.member
+    if model is User and member is not None and ids == {member.pk}:
+        return {member.pk: member}
+    return find_rows(actor, model, ids)
+
+
 def _as_list(value: Any) -> list[int | str]:
-    return value if isinstance(value, list) else [value] if value else []
+    return value if isinstance(value, list) else [value]

@@ -36,6 +36,7 @@ from taskflow.http.schema import (
     Timestamp,
     UpdatedAt,
     Version,
+    empty,
     example,
 )
 from tasks.models import ProjectStatus, Role
@@ -102,7 +103,7 @@ class ProjectCreate(WithReferences):
     )
     description: Description = ""
     status: ProjectStatus = ProjectStatus.ACTIVE
-    metadata: Metadata = {}
+    metadata: Metadata = empty(dict)
     owner: OwnerReference | None = Field(
         None,
         description="The owner: `me`, an id or `@handle`. Only administrators can name another"

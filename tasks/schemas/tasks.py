@@ -31,6 +31,7 @@ from taskflow.http.schema import (
     Timestamp,
     UpdatedAt,
     Version,
+    empty,
     example,
 )
 from tasks.models import Outcome, Priority, Status, Task
@@ -166,11 +167,11 @@ class TaskFields(WithReferences):
     priority: Priority = Priority.MEDIUM
     assignee: Assignee | None = None
     assignee_id: AssigneeId | None = None
-    tags: TagNames = []
+    tags: TagNames = empty(list)
     due_date: DueDate | None = None
     due_on: DueOn | None = None
-    links: Links = []
-    metadata: Metadata = {}
+    links: Links = empty(list)
+    metadata: Metadata = empty(dict)
     external_ref: ExternalRef | None = None
 
 
@@ -192,7 +193,7 @@ class TaskCreate(TaskFields):
     project_id: ProjectId | MISSING = MISSING
     parent: Parent | None = None
     parent_id: ParentId | None = None
-    blocked_by: Blockers = []
+    blocked_by: Blockers = empty(list)
     force: StrictBool = Field(False, description="Allow an open task below a done parent.")
 
 
