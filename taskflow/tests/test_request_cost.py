@@ -31,8 +31,8 @@ WARM_UP = 6  # requests, after which everything is compiled, prepared and cached
 LIMITS = {
     "one task": 675,
     "list": 1_030,
-    "update": 1_240,
-    "create": 1_240,
+    "update": 1_250,
+    "create": 1_250,
 }
 
 
