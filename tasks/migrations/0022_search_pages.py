@@ -15,9 +15,16 @@ class Migration(migrations.Migration):
                 name="comment_by_change",
             ),
         ),
+        migrations.AddIndex(
+            model_name="page",
+            index=models.Index(
+                fields=["tenant", "updated_at", "id"],
+                condition=models.Q(("deleted_at__isnull", True)),
+                name="page_by_change",
+            ),
+        ),
         AddSearchPages(
             name="tasks_task",
-            source="tasks_task r",
             visible="r.project_id = ANY($2)",
             has_title=True,
             text="description_words",
@@ -25,15 +32,13 @@ class Migration(migrations.Migration):
         ),
         AddSearchPages(
             name="tasks_comment",
-            source="tasks_comment r JOIN tasks_task t"
-            " ON t.tenant_id = r.tenant_id AND t.id = r.task_id",
+            join=" JOIN tasks_task t ON t.tenant_id = r.tenant_id AND t.id = r.task_id",
             visible="t.deleted_at IS NULL AND t.project_id = ANY($2)",
             has_title=False,
             text="body_words",
         ),
         AddSearchPages(
             name="tasks_page",
-            source="tasks_page r",
             visible="r.project_id = ANY($2)"
             " AND (r.is_published OR r.owner_id = $4 OR r.project_id = ANY($3))",
             has_title=True,

@@ -8,9 +8,11 @@ filters by the tenant, and determines the visible projects from the user. Its ar
 and `drafts` can only exclude some of them; null excludes none.
 
 The first rows are those with all words in the title, the latest changed first, then the others.
-Their statements are planned for the values at each call: a common word is found by reading the
-latest rows, a rare one by the full-text index. To a member of few projects with less than a tenth
-of the tasks, the latest tasks are mostly those of others: the latest of each project are read.
+A common word is found among the latest rows of the table, of which the function reads at most a
+few thousand. If these do not fill the page, all rows with the words are found by the full-text
+indexes, and sorted. The planner could not choose, because it does not know how many words begin
+with a prefix. A member who sees few of many tasks, by the stored counts, gets them by reading these
+few instead.
 """
 
 from __future__ import annotations
@@ -32,9 +34,11 @@ DECLARE
   sees_all boolean;
   visible bigint[];
   managed bigint[];
-  statement text := $q${statement}$q$;
+  read_size integer := least(32 * size, 4096);
+  is_all boolean := false;  -- whether these are all rows
+  without_index text := '';  -- the function that keeps the planner from using the index
   page bigint[] := '{{}}';
-  others bigint[];
+  others bigint[] := '{{}}';
 BEGIN
   SELECT is_staff OR is_superuser INTO sees_all FROM accounts_user
   WHERE {TENANT} AND id = viewer AND is_active;
@@ -59,58 +63,70 @@ DO $$ BEGIN
   END IF;
 END $$;
 """
-# Of the placeholders, %1$s is a condition. The parameters are those of USING below.
-STATEMENT = """SELECT ARRAY(
-    SELECT r.id FROM {source} WHERE r.tenant_id = $1 AND r.deleted_at IS NULL AND {visible} AND %1$s
-    ORDER BY r.updated_at DESC, r.id DESC LIMIT $8)"""
-# Of each project as many rows as of all together.
-STATEMENT_BY_PROJECT = """SELECT ARRAY(
-    SELECT f.id FROM unnest($2) p(id), LATERAL (
-      SELECT r.id, r.updated_at FROM {source}
-      WHERE r.tenant_id = $1 AND r.deleted_at IS NULL AND r.project_id = p.id AND %1$s
-      ORDER BY r.updated_at DESC, r.id DESC LIMIT $8) f
-    ORDER BY f.updated_at DESC, f.id DESC LIMIT $8)"""
-CHOICE = """
-  IF NOT coalesce(sees_all, false) AND cardinality(visible) <= 30 AND (
-    SELECT coalesce(sum(n) FILTER (WHERE project_id = ANY(visible)), 0) * 10 < sum(n)
+# The parameters of the statements are those of USING.
+USING = "USING tenant::bigint, visible, managed, viewer, words, literals, titles, size, read_size;"
+# The order is that of an index, so that no other rows are read.
+READ_LATEST = """EXECUTE $q$SELECT
+      (SELECT count(*) FROM (
+        SELECT FROM {table} WHERE tenant_id = $1 AND deleted_at IS NULL LIMIT $9) r) < $9,
+      coalesce(array_agg(id ORDER BY updated_at DESC, id DESC) FILTER (WHERE in_title), '{{}}'),
+      coalesce(array_agg(id ORDER BY updated_at DESC, id DESC) FILTER (WHERE NOT in_title), '{{}}')
+    FROM (
+      SELECT r.id, r.updated_at, {in_title} AS in_title
+      FROM (SELECT * FROM {table} WHERE tenant_id = $1 AND deleted_at IS NULL
+            ORDER BY updated_at DESC, id DESC LIMIT $9) r{join}
+      WHERE {visible} AND {matches}
+    ) latest$q$ INTO is_all, page, others
+    {USING}"""
+# With OFFSET 0 the rows are found before they are sorted. Otherwise they might be read in order.
+READ_MATCHING = """EXECUTE format($q$SELECT ARRAY(
+      SELECT id FROM (
+        SELECT r.id, r.updated_at FROM {table} r{join}
+        WHERE r.tenant_id = $1 AND r.deleted_at IS NULL AND {visible} AND {condition} OFFSET 0
+      ) matching ORDER BY updated_at DESC, id DESC LIMIT $8)$q$, without_index) INTO {into}
+    {USING}"""
+BODY = """
+  IF {has_few} THEN
+    without_index := 'strip';
+  ELSE
+    {read_latest}
+  END IF;
+  IF NOT is_all AND cardinality(page) < size THEN
+    {read_titles}
+  END IF;
+  IF NOT is_all AND cardinality(page) + cardinality(others) < size THEN
+    {read_others}
+  END IF;
+  page := (page || others)[1:size];
+"""
+HAS_FEW = """NOT coalesce(sees_all, false) AND cardinality(visible) <= 100 AND (
+    SELECT coalesce(sum(n) FILTER (WHERE project_id = ANY(visible)), 0) <= least(5000, sum(n) / 20)
     FROM (SELECT project_id, todo + in_progress + done + cancelled AS n
-          FROM tasks_taskcountdelta WHERE {TENANT}) counts
-  ) THEN
-    statement := $q${by_project}$q$;
-  END IF;
-"""
-RUN = """
-  EXECUTE format(statement, $q${condition}$q$) INTO {into}
-  USING tenant::bigint, visible, managed, viewer, words, literals, titles, {size};
-"""
-RUN_WITH_TITLES = """
-  {run_titles}
-  IF cardinality(page) < size THEN
-    {run_others}
-    page := page || others;
-  END IF;
-"""
+          FROM tasks_taskcountdelta WHERE {TENANT}) counts)"""
 TITLE_WORDS = (
     "array_to_tsvector(array_append(array_remove("
     "string_to_array(split_part({row}title_words, E'\\n', 1), ' '), ''), '@' || {row}tenant_id))"
 )
 TITLE_INDEX = "CREATE INDEX {table}_search_title ON {table} USING gin (({words}))"
-IS_IN_TITLE = "(SELECT bool_and(strpos(r.title_words, w) > 0) FROM unnest($7) w)"
-IS_TITLE_IN_INDEX = f"($5 IS NULL OR {TITLE_WORDS.format(row='r.')} @@ $5)"
+IS_IN_TITLE = (
+    "(strpos(r.title_words, $7[1]) > 0 AND (cardinality($7) = 1 OR"
+    " (SELECT bool_and(strpos(r.title_words, w) > 0) FROM unnest($7) w)))"
+)
+IS_TITLE_IN_INDEX = f"($5 IS NULL OR %1$s({TITLE_WORDS.format(row='r.')}) @@ $5)"
 MATCHES = (
-    "($5 IS NULL OR r.search @@ $5) AND (cardinality($6) = 0 OR"
+    "($5 IS NULL OR {function}(r.search) @@ $5) AND (cardinality($6) = 0 OR"
     " (SELECT bool_and({texts}) FROM unnest($6) w))"
 )
 
 
 class SearchedTable(NamedTuple):
-    """A table with a full-text index, see AddSearchIndex."""
+    """A table with a full-text index, see AddSearchIndex, and one of (tenant, updated_at, id)."""
 
     name: str
-    source: str  # the rows `r`, with joins
     visible: str  # the condition that a row is visible: $2 are the projects, $3 those with drafts
     has_title: bool
     text: str  # the column of the words of the text
+    join: str = ""  # of the rows `r` with another table that `visible` needs
     has_counts: bool = False  # whether the rows of each project are counted
 
 
@@ -150,21 +166,22 @@ def function_sql(table: SearchedTable, schema: str) -> str:
     """Return the SQL that creates the function of a table."""
     columns = ["title_words"] * table.has_title + [table.text]
     texts = " OR ".join(f"strpos(r.{column}, w) > 0" for column in columns)
-    matches = MATCHES.format(texts=texts)
-    body = RUN.format(condition=matches, into="page", size="size")
-    if table.has_title:
-        titles = f"{IS_TITLE_IN_INDEX} AND {IS_IN_TITLE}"
-        others = f"{matches} AND NOT {IS_IN_TITLE}"
-        body = RUN_WITH_TITLES.format(
-            run_titles=RUN.format(condition=titles, into="page", size="size"),
-            run_others=RUN.format(
-                condition=others, into="others", size="size - cardinality(page)"
-            ),
+    matches = MATCHES.format(texts=texts, function="%1$s")
+    names = {"table": table.name, "join": table.join, "visible": f"({table.visible})"}
+    in_title = IS_IN_TITLE if table.has_title else "false"
+    plainly = MATCHES.format(texts=texts, function="")
+    latest = READ_LATEST.format(matches=plainly, in_title=in_title, USING=USING, **names)
+    titles, others = (
+        READ_MATCHING.format(condition=condition, into=into, USING=USING, **names)
+        for condition, into in (
+            (f"{IS_TITLE_IN_INDEX} AND {IS_IN_TITLE}", "page"),
+            (f"{matches} AND NOT {in_title}", "others"),
         )
-    if table.has_counts:
-        by_project = STATEMENT_BY_PROJECT.format(source=table.source)
-        body = CHOICE.format(TENANT=TENANT, by_project=by_project) + body
-    statement = STATEMENT.format(source=table.source, visible=table.visible)
-    return FUNCTION.format(
-        table=table.name, schema=schema, statement=statement, body=body, TENANT=TENANT
     )
+    body = BODY.format(
+        has_few=HAS_FEW.format(TENANT=TENANT) if table.has_counts else "false",
+        read_latest=latest,
+        read_titles=titles if table.has_title else "NULL;",
+        read_others=others,
+    )
+    return FUNCTION.format(table=table.name, schema=schema, body=body, TENANT=TENANT)

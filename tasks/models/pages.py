@@ -92,6 +92,12 @@ class Page(Trashable):
             ),
             # the pages of a user: the filter `owner`, and offboarding
             models.Index(fields=["tenant", "owner", "id"], name="page_by_owner"),
+            # searching for common words: the latest changed pages
+            models.Index(
+                fields=["tenant", "updated_at", "id"],
+                name="page_by_change",
+                condition=Q(deleted_at__isnull=True),
+            ),
             # the list of the trash, and `purge`
             models.Index(
                 fields=["tenant", "deleted_at"],
