@@ -255,6 +255,19 @@ def test_filtered_list_does_not_read_a_whole_tenant_for_each_row(clients, query)
             check(plans_of(client, "get", path), may_walk=True)
 
 
+@pytest.mark.parametrize("status", ["", "&status_not=done", "&status=todo&status=in_progress"])
+def test_most_urgent_tasks_of_a_person_are_read_in_the_order_of_an_index(clients, status):
+    for client in clients:
+        for path in (
+            "/tasks?assignee=me&sort=-priority",
+            "/tasks?assignee=me&sort=-priority&skip=7",
+        ):
+            plans = plans_of(client, "get", path + status)
+            (plan,) = [plan for plan in plans if '"priority_rank"' in plan.sql]
+            assert "USING INDEX task_by_assignee_and_priority" in str(plan).replace("COVERING ", "")
+            check([plan], may_sort=False)
+
+
 def test_comments_are_read_in_the_order_of_an_index_until_a_page_is_full(clients):
     for client in clients:
         check(plans_of(client, "get", "/comments"), may_walk=True, may_sort=False)

@@ -91,6 +91,13 @@ TASK_INDEXES = [
     ),
     # the filters `assignee`, `created_by` and `parent`, and the foreign keys' checks
     models.Index(fields=["tenant", "assignee", "status", "id"], name="task_by_assignee"),
+    # the tasks of a person, the most urgent first. All of them, because no query says to the
+    # database that it wants open ones: the status is a parameter.
+    models.Index(
+        fields=["tenant", "assignee", "priority_rank", "id"],
+        name="task_by_assignee_and_priority",
+        condition=Q(assignee__isnull=False, deleted_at__isnull=True),
+    ),
     models.Index(fields=["tenant", "created_by"], name="task_by_creator"),
     models.Index(fields=["tenant", "parent"], name="task_by_parent"),
     # the filters updated_after and updated_before
