@@ -13,7 +13,7 @@ first row comes first can contribute, at most as many as there are rows on the p
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from django.db import connection, models
@@ -22,10 +22,12 @@ from django.db.models import F, Func, OrderBy, OuterRef, Q, QuerySet, Subquery
 
 from taskflow.db.ordering import Segment, ordering_of, rows_after, segments_of
 from taskflow.db.statements import Parameter
-from taskflow.db.types import Position, SqlAndParams
+from taskflow.db.types import MAX_ID, Position, SqlAndParams
 
 if TYPE_CHECKING:
     from django.db.models.sql.compiler import SQLCompiler
+
+WINDOW = 4  # times as many rows as a page has
 
 
 @dataclass(frozen=True)
@@ -33,11 +35,14 @@ class Partitions:
     """The partitions of a list: the rows of `parents`.
 
     `rows` are the matching rows of all partitions; their foreign key `field` refers to the parent.
+    With `whole`, all rows of the table in the tenant, the page is first looked for among the next
+    ones of these: see PageQuery.
     """
 
     parents: QuerySet[models.Model]
     rows: QuerySet[models.Model]
     field: str
+    whole: QuerySet[models.Model] | None = None
 
     def all_rows(self) -> QuerySet[models.Model]:
         """Return the matching rows of all partitions, in no order."""
@@ -51,6 +56,10 @@ class PageQuery:
     `visible` are all rows that the viewer may see. `position` is None for the first page, see
     ordering.py. `skip` is None or the number of rows to leave out, as a value or a Parameter, at
     most `max_skip`. `is_of_one_partition` means that all matching rows are in one partition.
+
+    A list in the order of ids that has `partitions.whole` is read as a whole where most of the next
+    rows of the table are on the page, and by partitions where they are not: if the page is not full
+    after WINDOW times as many rows as it has. Such a list is read as a whole if rows are skipped.
     """
 
     visible: QuerySet[models.Model]
@@ -67,6 +76,11 @@ class PageQuery:
         """Return the rows of the page, in order."""
         model = self.visible.model
         ordering = ordering_of(model, self.order)
+        if self.partitions and self.partitions.whole is not None:
+            if self.skip is not None:
+                return replace(self, partitions=None).rows()
+            is_candidate = self._is_among_next(self.partitions, self.partitions.whole)
+            return self.visible.filter(is_candidate).order_by(*ordering)[: self.limit]
         segments = self._find_segments()
         is_simple = len(segments) == 1 and self.partitions is None
         if is_simple and self.skip is None and connection.vendor == "postgresql":
@@ -75,6 +89,27 @@ class PageQuery:
             return matching.order_by(*ordering)[: self.limit]
         ids = self._select_page_ids(segments, ordering)
         return self.visible.filter(IsInSubqueries("pk", ids)).order_by(*ordering)
+
+    def _is_among_next(
+        self, partitions: Partitions, whole: QuerySet[models.Model]
+    ) -> IsInSubqueries:
+        """Return the condition that a row is a candidate of a list in the order of ids.
+
+        They include the rows of the page: the matching ones among the next rows of the table, and
+        if these do not fill the page, the first ones of each partition.
+        """
+        (segment,) = segments_of(self.visible.model, self.order, self.position)
+        size = WINDOW * self.limit
+        next_ids = whole.filter(segment.condition).order_by(*segment.ordering).values("pk")
+        end = Subquery(next_ids[size : size + 1])  # empty if there are fewer
+        if segment.ordering[0].descending:
+            is_next = Q(pk__gte=ValueOr(end, 0))
+        else:
+            is_next = Q(pk__lte=ValueOr(end, MAX_ID))
+        ids = _select_ids(self.matching.filter(is_next), segment, self.limit)
+        is_unfilled = IsPageUnfilled(1, self.limit)
+        of_partitions = select_first_rows(partitions, segment, self.limit, is_unfilled)
+        return IsInSubqueries("pk", IdSubquery(ids), of_partitions)
 
     def _find_segments(self) -> list[Segment]:
         """Return the segments of the list.
@@ -163,6 +198,17 @@ class IdSubquery(Subquery):
         if self.skip is None:
             return sql, params
         return f"{sql[:-1]} OFFSET %s)", (*params, self.skip)
+
+
+class ValueOr(Func):
+    """The id that a subquery returns, or else a given one.
+
+    As a subquery, because PostgreSQL compares no index with COALESCE behind row-level security.
+    """
+
+    function = "COALESCE"
+    template = "(SELECT %(function)s(%(expressions)s))"
+    output_field = models.BigIntegerField()
 
 
 class IdArrayOf(Subquery):

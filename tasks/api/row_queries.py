@@ -56,7 +56,8 @@ UPDATED_TASKS_QUERY = DetailQuery(
 INDEXED_FILTERS = frozenset(
     {"assignee", "created_by", "parent", "blocked_by", "external_ref", "project", "q"}
 )
-
+# Filters for which PostgreSQL reads the tasks in the order of the list.
+UNINDEXED_FILTERS = frozenset({"status", "outcome", "priority"})
 PROJECT_STATUS_FILTERS = frozenset({"project_status", "project_status_not"})
 
 
@@ -71,22 +72,42 @@ def _tasks_by_project(
     changed = of_tasks.get("updated_since")
     if isinstance(changed, ChangedSince) and changed.is_few:
         return None
-    if _is_faster_as_a_whole(viewer, filter_names, is_by_id=order[0] in ("id", "-id")):
+    if _is_faster_as_a_whole(viewer, filter_names, is_by_id=_is_by_id(order)):
         return None
     projects = apply_filters(
         Project.objects.visible_to(viewer),
         {name.removeprefix("project_"): value for name, value in of_projects.items()},
     )
-    return Partitions(projects, apply_filters(Task.objects.all(), of_tasks), "project")
+    return Partitions(
+        parents=projects,
+        rows=apply_filters(Task.objects.all(), of_tasks),
+        field="project",
+        whole=_tasks_to_read_first(order),
+    )
+
+
+def _is_by_id(order: Sequence[str]) -> bool:
+    return order[0] in ("id", "-id")
+
+
+def _tasks_to_read_first(order: Sequence[str]) -> QuerySet[Model] | None:
+    """Return all tasks for an order that PostgreSQL reads most of them in.
+
+    Most of the latest tasks are visible to most users. Others need the tasks of each project.
+    """
+    if connection.vendor != "postgresql" or not _is_by_id(order):
+        return None
+    tasks: QuerySet[Model] = Task.everything.all()
+    return tasks
 
 
 def _is_faster_as_a_whole(viewer: Viewer, filter_names: set[str], *, is_by_id: bool) -> bool:
     """Whether reading all tasks in order is faster than reading the first ones of each project."""
-    if is_by_id and connection.vendor == "postgresql":
-        return True  # reading in the order of ids is fast as long as most tasks are visible
     if filter_names & INDEXED_FILTERS:
         return True
     sees_everything = viewer.is_staff and viewer.project_ids is None
+    if is_by_id and connection.vendor == "postgresql":
+        return sees_everything or bool(filter_names - UNINDEXED_FILTERS)
     return is_by_id and sees_everything and bool(filter_names - {"status"})
 
 

@@ -8,6 +8,7 @@ from taskflow.tenancy import inside
 from tasks.actions.projects import create_project
 from tasks.changes.tasks import complete_task, create_task
 from tasks.models import Task
+from tasks.tests.factories import ProjectFactory, TaskFactory
 
 
 @pytest.fixture
@@ -201,3 +202,41 @@ def test_list_is_paged_by_skip_and_limit_and_counted(fixtures, as_, board):
     assert [t["title"] for t in page["data"]] == ["child", "day", "instant"]
     assert (page["count"], page["has_more"]) == (6, True)
     assert client.get("/tasks").json()["count"] is None
+
+
+def read_pages(client, query):
+    """The ids on all pages of a list, in order."""
+    ids, cursor = [], ""
+    while cursor is not None:
+        page = client.get(f"/tasks?{query}{cursor}").json()
+        ids += [task["id"] for task in page["data"]]
+        cursor = page["next_cursor"] and f"&cursor={page['next_cursor']}"
+    return ids
+
+
+def test_pages_of_a_member_of_one_old_project_have_all_of_its_tasks(fixtures, as_):
+    """PostgreSQL looks for them among the latest tasks, of which few are visible, and then in the
+    project.
+    """
+    with inside(fixtures.acme):
+        others = ProjectFactory(actor=fixtures.eve)
+        for amount in (30, 2, 20, 0, 18):
+            TaskFactory.create_batch(amount, actor=fixtures.eve, project=others)
+            low, high = (
+                TaskFactory(actor=fixtures.ada, project=fixtures.apollo, priority=priority)
+                for priority in ("low", "high")
+            )
+            complete_task(fixtures.ada, low if amount else high)
+        tasks = Task.objects.filter(project=fixtures.apollo).order_by("-id")
+        expected = {
+            "": list(tasks.values_list("pk", flat=True)),
+            "&status=done": list(tasks.filter(status="done").values_list("pk", flat=True)),
+            "&priority=high": list(tasks.filter(priority="high").values_list("pk", flat=True)),
+        }
+    assert all(len(ids) >= 5 for ids in expected.values())
+
+    for filters, ids in expected.items():
+        for limit in (1, 2, 5):
+            assert read_pages(as_(fixtures.bob), f"limit={limit}{filters}") == ids, (filters, limit)
+        skipped = as_(fixtures.bob).get(f"/tasks?limit=2&skip=3{filters}").json()["data"]
+        assert [task["id"] for task in skipped] == ids[3:5]
