@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from datetime import date, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
 
 from taskflow.db.text import fold_key, search_text, search_words
 
@@ -50,12 +50,37 @@ class CreateOperation(In):
     data: TaskCreate
 
 
+class UpdateOperation(In):
+    op: Literal["update"]
+    id: int
+    data: TaskUpdate
+
+
+Operation = Annotated[CreateOperation | UpdateOperation, Field(discriminator="op")]
+
+
 class TaskBulk(In):
-    operations: Annotated[list[CreateOperation], Field(min_length=1, max_length=500)]
+    """New tasks, or changes of different tasks. The peers do not mix them in one request."""
+
+    operations: Annotated[list[Operation], Field(min_length=1, max_length=500)]
+
+    @model_validator(mode="after")
+    def check_kinds(self) -> Self:
+        if len(self.created()) not in (0, len(self.operations)):
+            raise ValueError("Send only creates, or only updates.")
+        if len({update.id for update in self.updated()}) != len(self.updated()):
+            raise ValueError("Change each task once.")
+        return self
+
+    def created(self) -> list[TaskCreate]:
+        return [one.data for one in self.operations if isinstance(one, CreateOperation)]
+
+    def updated(self) -> list[UpdateOperation]:
+        return [one for one in self.operations if isinstance(one, UpdateOperation)]
 
     def counts(self) -> dict[int, int]:
         """How many tasks each project gets, in the order in which projects are to be locked."""
-        ids = [operation.data.project_id for operation in self.operations]
+        ids = [task.project_id for task in self.created()]
         return {pk: ids.count(pk) for pk in sorted(set(ids))}
 
 
@@ -156,7 +181,7 @@ class BulkResult(Out):
 
 class TaskBulkResponse(Out):
     succeeded: int
-    failed: int = 0
+    skipped: int = 0
     tasks_left_out: int = 0
     results: list[BulkResult]
 

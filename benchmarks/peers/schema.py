@@ -240,6 +240,20 @@ class Task(Base):
         return [blocker.id for blocker in self.blockers]
 
 
+class TaskCountDelta(Base):
+    """The difference that a write makes to the stored task counts of a project."""
+
+    __tablename__ = "tasks_taskcountdelta"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    tenant_id: Mapped[int]
+    project_id: Mapped[int]
+    todo: Mapped[int] = mapped_column(Integer)
+    in_progress: Mapped[int] = mapped_column(Integer)
+    done: Mapped[int] = mapped_column(Integer)
+    cancelled: Mapped[int] = mapped_column(Integer)
+
+
 class Event(Base):
     __tablename__ = "audit_event"
 
