@@ -34,7 +34,8 @@ runtime:
 installed:
 	@PYTHON="$(PYTHON)" sh .ci/install.sh requirements-runtime.lock requirements.lock
 
-# BENCH, GROWTH and SQLITE are arguments for the three programs of `make bench`, FAULTS for `make chaos`.
+# BENCH, GROWTH and SQLITE are arguments for three of the programs of `make bench`, FAULTS for `make chaos`.
+BENCH_SHORT := $(if $(SHORT),--short)
 .PHONY: help run doctor wheel messages isolation-matrix test test-slow test-sqlite test-postgres test-isolation test-browser contract fuzz isolation-database isolation-superuser isolation-plain prove prove-pooler prove-deploy chaos scale soak stored-databases bench bench-sqlite lint format lock clean reset runtime installed
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -117,14 +118,15 @@ stored-databases: installed ## Write the export and the databases that the tests
 	env -u DATABASE_URL WRITE_GOLDEN=1 TASKFLOW_DEBUG=0 $(PYTEST) tasks/tests/test_export_format.py -k golden_file
 	$(BIN)/python -m taskflow.tests.stored_databases
 
-bench: installed ## Compare TaskFlow with other stacks, and measure its growth; needs wrk. Writes benchmarks/RESULTS.md
-	$(BIN)/python -W ignore -m benchmarks.bench $(BENCH)
-	$(BIN)/python -W ignore -m benchmarks.growth $(GROWTH)
-	$(BIN)/python -W ignore -m benchmarks.sqlite $(SQLITE)
-	$(BIN)/python -W ignore -m benchmarks.claims
+bench: installed ## Compare TaskFlow with other stacks, and measure its growth; needs wrk. Writes benchmarks/RESULTS.md. SHORT=1: only tries it
+	$(BIN)/python -W ignore -m benchmarks.bench $(BENCH_SHORT) $(BENCH)
+	$(BIN)/python -W ignore -m benchmarks.growth $(BENCH_SHORT) $(GROWTH)
+	$(BIN)/python -W ignore -m benchmarks.claims $(BENCH_SHORT)
+	$(BIN)/python -W ignore -m benchmarks.waiting --database postgresql --readers 100 --rounds 2 --write $(BENCH_SHORT)
+	$(BIN)/python -W ignore -m benchmarks.sqlite $(BENCH_SHORT) $(SQLITE)
 
 bench-sqlite: installed ## Run the benchmarks of SQLite only; needs no wrk
-	$(BIN)/python -W ignore -m benchmarks.sqlite $(SQLITE)
+	$(BIN)/python -W ignore -m benchmarks.sqlite $(BENCH_SHORT) $(SQLITE)
 
 lint: installed ## Run ruff and mypy --strict
 	$(BIN)/python -m ruff check .

@@ -1,11 +1,13 @@
 """
 Measure TaskFlow against three peers on the same PostgreSQL database.
 
-    python -m benchmarks.bench [--tasks 1000000] [--tenants 100] [--rounds 3] [--seconds 6]
+    python -m benchmarks.bench [--short] [--tasks 200000] [--tenants 50] [--rounds 3] [--seconds 2]
         [--only list,one …] [--stacks taskflow,usual …] [--connections 4]
-        [--url URL of a seeded database] [--peers-venv PATH]
+        [--more-connections 16,64] [--url URL of a seeded database] [--peers-venv PATH]
 
 The peers are in benchmarks/peers. The result is printed and written to benchmarks/RESULTS.md.
+--short is for trying it: two stacks, one round, one second, few tasks; other options still count.
+It writes no file.
 
 Each round has a fresh copy of the seeded database. With --url all stacks log in as that URL's
 user, who must be a superuser, and each round goes on where the one before ended.
@@ -17,6 +19,7 @@ import argparse
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -28,6 +31,15 @@ from benchmarks.stacks import PEERS, STACKS, Load, Running, peers_venv, pin_tree
 from benchmarks.workloads import WORKLOADS, Workload, make_workloads
 
 Fresh = Callable[[], Database]
+STARTED = int(time.time())  # what is written differs from what an earlier run wrote with --url
+SHORT = {
+    "tasks": 10_000,
+    "tenants": 5,
+    "rounds": 1,
+    "seconds": 1,
+    "stacks": ["taskflow", "usual"],
+    "more_connections": [16],
+}
 
 
 def main() -> None:
@@ -56,7 +68,8 @@ def main() -> None:
 def finish(options: argparse.Namespace, results: report.Results) -> None:
     text = report.render(options, results)
     say(text)
-    report.write(text)
+    if not options.short:
+        report.write(text)
 
 
 def measure(options: argparse.Namespace, fresh: Fresh) -> report.Results:
@@ -68,7 +81,9 @@ def measure(options: argparse.Namespace, fresh: Fresh) -> report.Results:
         load = Load(options.connections, options.seconds, Path(directory))
         for number in range(options.rounds):
             database = fresh()
-            workloads = workloads or make_workloads(database, options.only)
+            workloads = workloads or make_workloads(
+                database, options.only, options.more_connections
+            )
             servers = start(options.stacks, database, peers)
             try:
                 if number == 0:
@@ -79,7 +94,7 @@ def measure(options: argparse.Namespace, fresh: Fresh) -> report.Results:
                 for server in servers:
                     server.stop()
             results.note_database(database, database.fetch_rows(COUNTERS))
-    results.workloads = {workload.name: workload.about for workload in workloads}
+    results.workloads = {workload.name: workload for workload in workloads}
     return results
 
 
@@ -108,11 +123,13 @@ def run_round(
     first = number % len(servers)
     for workload in workloads:
         for server in servers[first:] + servers[:first]:
-            label = f"{number}-{server.name}"
+            if not server.serves(workload):
+                continue
+            label = f"{STARTED}-{number}-{server.name}-{workload.connections or 0}"
             sample = load.measure(server, workload, label)
             results.samples[workload.name, server.name].append(sample)
             say(
-                f"  round {number + 1}  {workload.name:9} {server.name:9}"
+                f"  round {number + 1}  {workload.name:11} {server.name:9}"
                 f" {sample.rate:8.0f}/s {sample.server_cpu:7.2f} ms CPU {sample.p50:7.2f} ms p50"
             )
     for server in servers:
@@ -123,16 +140,26 @@ def run_round(
 def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bench", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--tasks", type=int, default=1_000_000)
-    parser.add_argument("--tenants", type=int, default=100)
+    parser.add_argument("--short", action="store_true", help="a quick trial; writes no file")
+    parser.add_argument("--tasks", type=int, default=200_000)
+    parser.add_argument("--tenants", type=int, default=50)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=int, default=6, help="of each measurement")
+    parser.add_argument("--seconds", type=int, default=2, help="of each measurement")
     parser.add_argument("--connections", type=int, default=4)
+    parser.add_argument(
+        "--more-connections", type=numbers, default=[16, 64], help="of some workloads, or none"
+    )
     parser.add_argument("--only", type=chosen(WORKLOADS), default=list(WORKLOADS))
     parser.add_argument("--stacks", type=chosen(STACKS), default=list(STACKS))
     parser.add_argument("--url", help="of an already seeded database, as a superuser")
     parser.add_argument("--peers-venv", type=Path, help="with their packages installed")
+    if parser.parse_args().short:
+        parser.set_defaults(**SHORT)
     return parser.parse_args()
+
+
+def numbers(text: str) -> list[int]:
+    return [] if text == "none" else [int(part) for part in text.split(",")]
 
 
 def chosen(known: Iterable[str]) -> Callable[[str], list[str]]:

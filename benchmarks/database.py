@@ -26,6 +26,8 @@ LOGIN = "ordinary"  # owns its database and is no superuser, so row-level securi
 ROLE = f"taskflow_{LOGIN}"
 COPY = "bench"
 TOKENS_PER_TENANT = 3
+# As TaskFlow sets them for its own connections. The server has them, so that they are all stacks'.
+PLANNER_SETTINGS = {"random_page_cost": "1.1"}
 COUNTERS = """
 SELECT s.relname, s.indexrelname, pg_relation_size(s.indexrelid), s.idx_scan
 FROM pg_stat_user_indexes s
@@ -99,6 +101,8 @@ class Server:
         self.admin.fetch_rows(
             f'CREATE DATABASE {COPY} OWNER {ROLE} TEMPLATE "{name}" STRATEGY file_copy'
         )
+        for setting, value in PLANNER_SETTINGS.items():
+            self.admin.fetch_rows(f"ALTER DATABASE {COPY} SET {setting} = {value}")
         self.admin.fetch_rows("CHECKPOINT")
         return self.database(COPY)
 

@@ -1,10 +1,11 @@
 """
 Measure what requests cost with ten thousand, a hundred thousand and a million tasks.
 
-    python -m benchmarks.growth [--sizes 10000,100000,1000000] [--requests 200]
+    python -m benchmarks.growth [--short] [--sizes 10000,100000,1000000] [--requests 200]
 
 All tasks belong to one tenant, in six projects. One connection sends one request after the other.
-The result is printed and put at the end of benchmarks/RESULTS.md.
+The result is printed and put into benchmarks/RESULTS.md; with
+--short, few requests at the smallest size, it is only printed.
 """
 
 from __future__ import annotations
@@ -54,7 +55,8 @@ def main() -> None:
         server.stop()
     text = render(rows, options.requests)
     say(text)
-    report.write_growth(text)
+    if not options.short:
+        report.write_section("Growth", text)
 
 
 def measure(database: Database, tasks: int, count: int) -> list[Sequence[str]]:
@@ -127,10 +129,13 @@ def measured(
     return sorted(times), server_cpu * 1e3 / len(times), per_request
 
 
-def send(connection: HTTPConnection, kind: RequestKind, count: int) -> list[float]:
+def send(
+    connection: HTTPConnection, kind: RequestKind, count: int, longest: float = LONGEST
+) -> list[float]:
+    """Return the milliseconds of each request. No more are sent after `longest` seconds."""
     times: list[float] = []
     for n in range(count):
-        if sum(times) > LONGEST * 1e3:
+        if sum(times) > longest * 1e3:
             break
         request = kind.requests[n % len(kind.requests)]
         started = time.perf_counter()
@@ -155,7 +160,7 @@ def row(
 
 def render(rows: Sequence[Sequence[str]], requests: int) -> str:
     return (
-        f"\n`python -m benchmarks.growth`, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC. TaskFlow, all"
+        f"`python -m benchmarks.growth`, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC. TaskFlow, all"
         f" tasks in six projects of one tenant; up to {requests} requests, one after the other, the"
         f" caller a member. Pages of {PAGE}.\n\n" + report.table(HEADS, rows, text_columns=2)
     )
@@ -167,6 +172,9 @@ def read_options() -> argparse.Namespace:
     sizes = "10000,100000,1000000"
     parser.add_argument("--sizes", type=lambda text: [*map(int, text.split(","))], default=sizes)
     parser.add_argument("--requests", type=int, default=200)
+    parser.add_argument("--short", action="store_true", help="a quick trial; writes no file")
+    if parser.parse_args().short:
+        parser.set_defaults(sizes=[10_000], requests=20)
     return parser.parse_args()
 
 

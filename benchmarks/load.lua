@@ -2,9 +2,9 @@
 --
 --     wrk -t1 -c4 -d6s --latency -s load.lua http://127.0.0.1:8000 -- FILE STAMP [check]
 --
--- FILE has a request per line: method, path, token, body, with tabs between. They are sent in
--- order, again from the first after the last. @STAMP in a body becomes STAMP, so that every run
--- changes what it writes to. With `check` the first bad answer is printed; that costs the load
+-- FILE has a request per line: method, path, token, body, one more header or nothing, with tabs
+-- between. They are sent in order, again from the first after the last. @STAMP in a body or header
+-- becomes STAMP, so that every run changes what it writes to. With `check` the first bad answer is printed; that costs the load
 -- some speed, so a measured run goes without.
 
 local requests, count, sent = {}, 0, 0
@@ -12,13 +12,17 @@ local requests, count, sent = {}, 0, 0
 function init(args)
   local stamp = args[2]
   for line in io.lines(args[1]) do
-    local method, path, token, body = line:match("^(.-)\t(.-)\t(.-)\t(.*)$")
+    local method, path, token, body, header = line:match("^(.-)\t(.-)\t(.-)\t(.-)\t(.*)$")
     local headers = {["Authorization"] = "Bearer " .. token, ["Host"] = "127.0.0.1"}
     if body == "" then
       body = nil
     else
       headers["Content-Type"] = "application/json"
       body = body:gsub("@STAMP", stamp)
+    end
+    local name, value = header:match("^(.-): (.*)$")
+    if name then
+      headers[name] = (value:gsub("@STAMP", stamp))
     end
     count = count + 1
     requests[count] = wrk.format(method, path, headers, body)

@@ -5,25 +5,37 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import re
+import sysconfig
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
+from math import isnan, nan
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from benchmarks.common import REPO, RESULTS
-from benchmarks.database import Database
+from benchmarks.database import PLANNER_SETTINGS, Database
+from benchmarks.peers.settings import CONNECTIONS
 from benchmarks.stacks import Memory, Sample
+from benchmarks.workloads import OURS_ALONE, Workload
 
 US = "taskflow"
-GROWTH = "\n## Growth\n"  # written by benchmarks.growth
-SQLITE = "\n## SQLite\n"  # written by benchmarks.sqlite, the last section
+# Sections that other programs write (benchmarks.growth, claims, waiting, sqlite), in their order.
+SECTIONS = ("Growth", "Claims", "Feed readers", "SQLite")
 OURS = ("django", "django-ninja", "pydantic", "psycopg", "granian")
 THEIRS = ("fastapi", "SQLAlchemy", "asyncpg", "uvicorn", "uvloop", "httptools", "orjson", "granian")
-SHOWN_SETTINGS = ("shared_buffers", "fsync", "synchronous_commit", "full_page_writes", "jit")
+SHOWN_SETTINGS = (
+    "shared_buffers",
+    "fsync",
+    "synchronous_commit",
+    "full_page_writes",
+    "jit",
+    "random_page_cost",
+)
 STACKS = """
 - **taskflow**: TaskFlow as `manage.py serve` runs it (granian, one worker, five threads),
   with an ordinary database login, to which row-level security applies. It logs every request.
@@ -35,23 +47,32 @@ STACKS = """
 
 The peers filter by tenant and log in as a superuser, to whom row-level security does not apply.
 They check token, membership and assignee, number tasks, write an event for each change and give
-the same responses. They leave out what the load does not need: scopes and project-bound tokens,
-administrators, retries with an Idempotency-Key, If-Match, dry runs, undo, subtasks and blockers
-that keep a task open, stored task counts, access logs.
+the same responses. **tuned** and **bare** read and write the stored task counts of projects; they
+leave it to TaskFlow to merge their rows. **usual** counts the tasks. **usual** and **tuned** have a
+pool of {pool} connections, TaskFlow one connection for each thread. The peers leave out what the
+load does not need: scopes and project-bound tokens, administrators, retries with an
+Idempotency-Key, If-Match, claims, feeds of events, dry runs, undo, subtasks and blockers that keep
+a task open, access logs. So rows about If-Match and Idempotency-Key have TaskFlow alone.
+
+{python} TaskFlow calls `gc.freeze()` before it forks its workers; the peers do not. The server has
+TaskFlow's planner settings for all stacks ({planner}). TaskFlow and **bare** also plan each
+prepared statement only once (`plan_cache_mode`).
 """
 METHOD = """
 The server has one core for itself; PostgreSQL and wrk share the other. {connections} connections,
-one second to warm up, {seconds} seconds measured; the median of {rounds} round(s), each on
-{ground}, with all stacks in turn at each workload. Every response has to be a 2xx and every write
+and more where a row says so; some requests to warm up, {seconds} seconds measured; {rounds}
+round(s), each on {ground}, with all stacks in turn at each workload. Figures are medians of the
+rounds, with the least and the greatest in brackets. Every response has to be a 2xx and every write
 has to write its event, or the run stops. CPU is the time that the processes used, from /proc,
 divided by the number of requests.
 """
+NONE = "–"  # in a cell: not measured
 
 
 @dataclass
 class Results:
     stacks: Sequence[str]
-    workloads: dict[str, str] = field(default_factory=dict)  # description by name
+    workloads: dict[str, Workload] = field(default_factory=dict)  # by name
     samples: dict[tuple[str, str], list[Sample]] = field(default_factory=lambda: defaultdict(list))
     starts: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     memory: dict[str, list[Memory]] = field(default_factory=lambda: defaultdict(list))
@@ -70,11 +91,27 @@ class Results:
             "SELECT count(*), count(DISTINCT tenant_id) FROM tasks_task"
         )
 
-    def median(self, workload: str, stack: str, value: Callable[[Sample], float | None]) -> float:
-        """Return the median of the rounds, NaN if nothing was measured."""
+    def figures(
+        self, workload: str, stack: str, value: Callable[[Sample], float | None]
+    ) -> list[float]:
+        """Return the value of each round, or nothing where it was not measured."""
         figures = [value(sample) for sample in self.samples[workload, stack]]
-        measured = [number for number in figures if number is not None]
-        return median(measured) if measured else float("nan")
+        return [number for number in figures if number is not None]
+
+    def median(self, workload: str, stack: str, value: Callable[[Sample], float | None]) -> float:
+        figures = self.figures(workload, stack, value)
+        return median(figures) if figures else nan
+
+    def spread(
+        self, workload: str, stack: str, value: Callable[[Sample], float | None], digits: int = 2
+    ) -> str:
+        """Return the median of the rounds, with the least and the greatest if there are several."""
+        figures = self.figures(workload, stack, value)
+        if not figures:
+            return NONE
+        shown = [f"{number:,.{digits}f}" for number in (min(figures), max(figures))]
+        spread = f" ({shown[0]}–{shown[1]})" if len(figures) > 1 else ""
+        return f"{median(figures):,.{digits}f}{spread}"
 
 
 def render(options: argparse.Namespace, results: Results) -> str:
@@ -94,13 +131,21 @@ def render(options: argparse.Namespace, results: Results) -> str:
         + ", ".join(f"{name} {version(name)}" for name in OURS)
         + f". Peers: {peer_versions()}.\n",
         "## Stacks",
-        STACKS,
+        STACKS.format(
+            pool=CONNECTIONS,
+            python=interpreter(),
+            planner=", ".join(f"{name} {value}" for name, value in PLANNER_SETTINGS.items()),
+        ),
         "## Method",
         METHOD.format_map(vars(options) | {"ground": ground}),
         "## In short\n",
         "Server CPU per request, in milliseconds, and the ratios of the stacks: of CPU, of the"
         " rate, and of the slowest requests (p99).\n",
         summary_table(results),
+        "## Connections\n",
+        "The slowest requests (p99) with more clients than one process serves at once, in"
+        " milliseconds.\n",
+        connection_table(options, results),
         "## Requests\n",
         *(workload_table(results, name) for name in results.workloads),
         "## Memory and start\n",
@@ -129,7 +174,7 @@ def summary_table(results: Results) -> str:
     rows = [
         (
             name,
-            *(f"{cpu(name, stack):.2f}" for stack in results.stacks),
+            *(number(cpu(name, stack)) for stack in results.stacks),
             ratio(cpu(name, "usual"), cpu(name, US)),
             ratio(cpu(name, "tuned"), cpu(name, US)),
             ratio(cpu(name, US), cpu(name, "bare")),
@@ -142,6 +187,25 @@ def summary_table(results: Results) -> str:
     return table(("CPU ms", *results.stacks, *beside), rows)
 
 
+def connection_table(options: argparse.Namespace, results: Results) -> str:
+    """Return a table with one line for each workload and number of connections."""
+    names = {name.partition(" ")[0] for name, w in results.workloads.items() if w.connections}
+    rows = []
+    for name, workload in results.workloads.items():
+        first = name.partition(" ")[0]
+        if first in names:
+            p99 = {s: results.median(name, s, lambda sample: sample.p99) for s in results.stacks}
+            rows.append(
+                (
+                    first,
+                    str(workload.connections or options.connections),
+                    *(results.spread(name, s, lambda sample: sample.p99) for s in results.stacks),
+                    ratio(p99.get(US, nan), p99.get("usual", nan)),
+                )
+            )
+    return table(("p99 ms", "connections", *results.stacks, "us : usual"), rows)
+
+
 def workload_table(results: Results, workload: str) -> str:
     def rate(stack: str) -> float:
         return results.median(workload, stack, lambda sample: sample.rate)
@@ -149,18 +213,19 @@ def workload_table(results: Results, workload: str) -> str:
     def cpu(stack: str) -> float:
         return results.median(workload, stack, lambda sample: sample.server_cpu)
 
+    measured = [stack for stack in results.stacks if results.samples[workload, stack]]
     rows = [
         (
             stack,
-            f"{rate(stack):,.0f}",
-            f"{cpu(stack):.2f}",
-            f"{results.median(workload, stack, lambda s: s.database_cpu):.2f}",
-            f"{results.median(workload, stack, lambda s: s.p50):.2f}",
-            f"{results.median(workload, stack, lambda s: s.p99):.2f}",
+            results.spread(workload, stack, lambda s: s.rate, 0),
+            results.spread(workload, stack, lambda s: s.server_cpu),
+            results.spread(workload, stack, lambda s: s.database_cpu),
+            number(results.median(workload, stack, lambda s: s.p50)),
+            results.spread(workload, stack, lambda s: s.p99),
             *(ratio(rate(stack), rate(other)) for other in ("usual", "bare")),
             ratio(cpu(stack), cpu("usual")),
         )
-        for stack in results.stacks
+        for stack in measured
     ]
     heads = (
         "stack",
@@ -173,11 +238,18 @@ def workload_table(results: Results, workload: str) -> str:
         "rate : bare",
         "CPU : usual",
     )
-    return f"### {workload}: {results.workloads[workload]}\n\n{table(heads, rows)}"
+    about = results.workloads[workload].about
+    if results.workloads[workload].stacks == OURS_ALONE:
+        about += ". TaskFlow alone: the peers do not offer it"
+    return f"### {workload}: {about}\n\n{table(heads, rows)}"
+
+
+def number(value: float) -> str:
+    return NONE if isnan(value) else f"{value:.2f}"
 
 
 def ratio(one: float, other: float) -> str:
-    return f"{one / other:.2f}" if other else "nan"
+    return number(one / other) if other else NONE
 
 
 def memory_table(results: Results) -> str:
@@ -226,6 +298,16 @@ def machine() -> str:
     return f"{os.cpu_count()} cores ({model}), {platform.system()} {platform.release()}."
 
 
+def interpreter() -> str:
+    """Say how the interpreter was built. Optimizations of its build make Python code faster."""
+    flags = sysconfig.get_config_var("CONFIG_ARGS") or ""
+    named = {"--enable-optimizations": "profile-guided optimizations", "--with-lto": "LTO"}
+    built = " and ".join(
+        f"{'with' if flag in flags else 'without'} {name}" for flag, name in named.items()
+    )
+    return f"All run on the same Python {platform.python_version()}, built {built}."
+
+
 def peer_versions() -> str:
     requirements = (REPO / "benchmarks" / "peers" / "requirements.txt").read_text().split()
     pins = dict(pin.split("==") for pin in requirements)
@@ -234,21 +316,21 @@ def peer_versions() -> str:
 
 def write(text: str) -> None:
     """Write the results. Sections that other programs measure are kept below them."""
-    _, heading, growth = read().partition(GROWTH)
-    _, sqlite_heading, sqlite = read().partition(SQLITE)
-    below = heading + growth if heading else sqlite_heading + sqlite
-    RESULTS.write_text(text + below)
+    write_parts(read_parts() | {"": text})
 
 
-def write_growth(text: str) -> None:
-    before, _, rest = read().partition(GROWTH)
-    _, heading, sqlite = rest.partition(SQLITE)
-    RESULTS.write_text(before.partition(SQLITE)[0] + GROWTH + text + heading + sqlite)
+def write_section(name: str, text: str) -> None:
+    """Write one of SECTIONS. Everything else is kept."""
+    write_parts(read_parts() | {name: text})
 
 
-def write_sqlite(text: str) -> None:
-    RESULTS.write_text(read().partition(SQLITE)[0] + SQLITE + text)
+def read_parts() -> dict[str, str]:
+    """Return the text of each section by its name, and that before the first by an empty one."""
+    text = RESULTS.read_text() if RESULTS.exists() else ""
+    parts = re.split(rf"^## ({'|'.join(SECTIONS)})\n", text, flags=re.MULTILINE)
+    return {"": parts[0]} | dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
-def read() -> str:
-    return RESULTS.read_text() if RESULTS.exists() else ""
+def write_parts(parts: dict[str, str]) -> None:
+    sections = [f"## {name}\n\n{parts[name].strip()}\n" for name in SECTIONS if name in parts]
+    RESULTS.write_text("\n".join([parts[""].rstrip() + "\n", *sections]))

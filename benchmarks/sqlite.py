@@ -1,11 +1,12 @@
 """
 Measure TaskFlow on SQLite: against two peers on the same database file, and as it grows.
 
-    python -m benchmarks.sqlite [--tasks 100000] [--sizes 10000,100000,1000000]
+    python -m benchmarks.sqlite [--short] [--tasks 100000] [--sizes 10000,100000,1000000]
         [--requests 200] [--stacks taskflow,usual,bare_sqlite] [--peers-venv PATH]
 
 All tasks belong to one tenant, in six projects. The caller is a member of all. One connection sends
-one request after the other. The result is printed and put at the end of benchmarks/RESULTS.md.
+one request after the other. The result is printed and put at the end of benchmarks/RESULTS.md; with
+--short, few requests at the smallest size, it is only printed.
 Figures are CPU time of the server's processes, so other load of the machine matters little.
 """
 
@@ -39,6 +40,7 @@ from benchmarks.workloads import API, BULK_SIZE, SEED, Request
 STACKS = ("taskflow", "usual", "bare_sqlite")
 SORTS = ("-created_at", "due_on", "-priority", "title", "-priority,due_date")
 EVENTS = {"create": 1, "update": 1, "bulk": BULK_SIZE}  # that each request writes
+LONGEST = 2  # seconds for one kind of request on one stack
 SAMPLES = 5  # requests of each workload whose answers are compared
 METHOD = """
 - **taskflow**: TaskFlow as `manage.py serve` runs it, on SQLite.
@@ -209,7 +211,8 @@ def measure(running: Running, name: str, kind: RequestKind, count: int) -> float
     try:
         send(connection, warm, WARM_UP)
         events, cpu = last_event(running.database), meter(running)
-        sent = len(send(connection, rest, max(1, count // 20) if name == "bulk" else count))
+        number = max(1, count // 20) if name == "bulk" else count
+        sent = len(send(connection, rest, number, LONGEST))
         used, _ = cpu()
     finally:
         connection.close()
@@ -274,15 +277,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench") as name:
         compared, grown = compare(options, Path(name)), grow(options, Path(name))
     text = (
-        f"\n`python -m benchmarks.sqlite`, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC."
+        f"`python -m benchmarks.sqlite`, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC."
         f" {report.machine()} SQLite {sqlite3.sqlite_version}, one tenant, never ANALYZEd."
-        f" {options.requests} requests of each kind, one after the other; load of the machine"
-        f" during the run: {os.getloadavg()[1]:.1f}.\n{METHOD}\n"
+        f" Up to {options.requests} requests of a kind in {LONGEST} seconds, one after the other;"
+        f" load of the machine during the run: {os.getloadavg()[1]:.1f}.\n{METHOD}\n"
         f"Server CPU per request, in milliseconds, at {options.tasks:,} tasks:\n\n{compared}\n"
         f"TaskFlow, as the tenant grows:\n\n{grown}"
     )
     say(text)
-    report.write_sqlite(text)
+    if not options.short:
+        report.write_section("SQLite", text)
 
 
 def read_options() -> argparse.Namespace:
@@ -293,8 +297,11 @@ def read_options() -> argparse.Namespace:
         "--sizes", type=lambda t: [*map(int, t.split(","))], default="10000,100000,1000000"
     )
     parser.add_argument("--requests", type=int, default=200)
+    parser.add_argument("--short", action="store_true", help="a quick trial; writes no file")
     parser.add_argument("--stacks", type=lambda t: t.split(","), default=",".join(STACKS))
     parser.add_argument("--peers-venv", type=Path, help="with their packages installed")
+    if parser.parse_args().short:
+        parser.set_defaults(tasks=10_000, sizes=[10_000], requests=20)
     return parser.parse_args()
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection
@@ -22,8 +23,9 @@ from benchmarks.workloads import Request, Workload
 
 PEERS = ("usual", "tuned", "bare")
 STACKS = ("taskflow", *PEERS)
-SETTLE_SECONDS = 0.5  # seconds for requests that wrk had sent when it ended
-START_TIMEOUT = 60  # seconds until a server must have answered
+WARM_UP, WARM_UP_BULK = 80, 12  # requests before each measurement, each stack the same number
+SETTLE_SECONDS = 0.1  # for what servers do after their last answer
+START_TIMEOUT = 240  # seconds until a server must have answered
 RESULT = re.compile(r"^RESULT (\d+) (\d+) (\d+) (\d+) (\d+) (\d+) (\d+)$", re.MULTILINE)
 BAD = re.compile(r"^BAD (.*)$", re.MULTILINE)
 
@@ -116,6 +118,9 @@ class Running:
         self.stop()
         raise Failed(f"{self.name} does not start:\n{self.log.read_text()[-3000:]}")
 
+    def serves(self, workload: Workload) -> bool:
+        return not workload.stacks or self.name in workload.stacks
+
     def fetch_rows(self, request: Request) -> Answer:
         connection = HTTPConnection("127.0.0.1", self.port, timeout=START_TIMEOUT)
         try:
@@ -147,6 +152,7 @@ class Running:
 
 def fetch_rows(connection: HTTPConnection, request: Request) -> Answer:
     headers = {"Authorization": f"Bearer {request.token}", "Content-Type": "application/json"}
+    headers |= dict([request.header] if request.header else [])
     body = request.json if request.body is not None else None
     connection.request(request.method, request.path, body, headers)
     response = connection.getresponse()
@@ -158,6 +164,8 @@ def environment(name: str, database: Database) -> dict[str, str]:
     # Otherwise packages without bytecode would be compiled at each start.
     given.pop("PYTHONDONTWRITEBYTECODE", None)
     if name == "taskflow":
+        # `manage.py serve` hands its own on
+        given["DJANGO_SETTINGS_MODULE"] = "taskflow.settings"
         return given | {"DATABASE_URL": database.ordinary, "TASKFLOW_DEBUG": "0"}
     return given | {"PEER_DATABASE_URL": database.superuser, "PYTHONPATH": str(REPO)}
 
@@ -210,16 +218,16 @@ class Load:
 
     def measure(self, server: Running, workload: Workload, label: str) -> Sample:
         """Warm up and measure. Raises Failed unless every request was answered and has written."""
-        path = workload.write(self.directory)
+        connections = workload.connections or self.connections
         workload.prepare(server.database)
-        self.run(server, workload, path, f"{label}w", seconds=1, check=True)
+        if workload.connections is None:  # otherwise the same has been measured before
+            warm_up(server, workload, connections, f"{label}w")
         time.sleep(SETTLE_SECONDS)
         workload.prepare(server.database)
+        path = workload.write(self.directory)
         events = last_event(server.database)
         count = meter(server)
-        requests, microseconds, p50, p90, p99 = self.run(
-            server, workload, path, label, seconds=self.seconds, check=False
-        )
+        requests, microseconds, p50, p90, p99 = self.run(server, workload, path, label)
         server_cpu, database_cpu = count()
         written = last_event(server.database) - events
         if written < requests * workload.events:
@@ -238,18 +246,12 @@ class Load:
         )
 
     def run(
-        self,
-        server: Running,
-        workload: Workload,
-        path: Path,
-        label: str,
-        *,
-        seconds: int,
-        check: bool,
+        self, server: Running, workload: Workload, path: Path, label: str, *, check: bool = False
     ) -> tuple[int, int, int, int, int]:
         """Return requests, microseconds and three latencies. Raises Failed on a bad response."""
         script = str(REPO / "benchmarks" / "load.lua")
-        command = ["wrk", "-t1", f"-c{self.connections}", f"-d{seconds}s", "--timeout", "20s"]
+        connections = workload.connections or self.connections
+        command = ["wrk", "-t1", f"-c{connections}", f"-d{self.seconds}s", "--timeout", "20s"]
         command += ["-s", script, f"http://127.0.0.1:{server.port}", "--", str(path), label]
         done = subprocess.run(  # noqa: S603 - our own arguments
             pinned(OTHER_CORE, command + ["check"] * check), capture_output=True, text=True
@@ -261,13 +263,34 @@ class Load:
         if bad := BAD.search(done.stdout):
             raise Failed(f"{server.name}, {workload.name}: {refused} bad answers, one is {bad[1]}")
         if refused and not check:
-            self.run(server, workload, path, f"{label}c", seconds=2, check=True)
+            self.run(server, workload, path, f"{label}c", check=True)
         if refused or broken or not requests:
             raise Failed(
                 f"{server.name}, {workload.name}: {requests} requests, {refused} refused,"
                 f" {broken} connections broken. {server.log.read_text()[-3000:]}"
             )
         return requests, microseconds, p50, p90, p99
+
+
+def warm_up(server: Running, workload: Workload, connections: int, label: str) -> None:
+    """Send the first requests, so that each connection of the server has its statements."""
+    number = WARM_UP_BULK if workload.events > 1 else WARM_UP
+    requests = [request.stamped(label) for request in workload.requests[:number]]
+
+    def send(first: int) -> None:
+        connection = HTTPConnection("127.0.0.1", server.port, timeout=START_TIMEOUT)
+        try:
+            for request in requests[first::connections]:
+                answer = fetch_rows(connection, request)
+                if not 200 <= answer.status <= 299:
+                    raise Failed(
+                        f"{server.name}, {workload.name}: {answer.status} {answer.body[:1000]}"
+                    )
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(connections) as threads:
+        list(threads.map(send, range(connections)))
 
 
 def meter(server: Running) -> Callable[[], tuple[float, float | None]]:

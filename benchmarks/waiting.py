@@ -2,9 +2,11 @@
 Readers that wait for events: how soon they get one, what they cost, and what others notice of them.
 
     python -m benchmarks.waiting [--database postgresql] [--readers 1000] [--rounds 5]
+        [--write] [--short]
 
 starts a server as `make run` does, with tenants of its own, and prints tables. docs/events.md has
-the figures.
+the figures. With --write they are put into benchmarks/RESULTS.md as well; --short is for trying it,
+with few readers.
 """
 
 from __future__ import annotations
@@ -24,13 +26,25 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http.client import HTTPConnection
 from pathlib import Path
 
+from benchmarks import report
 from benchmarks.common import say
 from taskflow.tests.postgres import start as start_postgresql
 from taskflow.tests.postgres import url_of
-from taskflow.tests.server import clean_environment, free_port, list_children, serve, stop
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "taskflow.settings")
+
+# Its imports read the settings.
+from taskflow.tests.server import (
+    clean_environment,
+    free_port,
+    list_children,
+    serve,
+    stop,
+)
 
 HOST = "127.0.0.1"
 SETTLE_SECONDS = 1.0
@@ -228,17 +242,25 @@ def databases(kind: str, directory: Path) -> Iterator[dict[str, str]]:
         server.cleanup()
 
 
-def report(name: str, latencies: Sequence[float], cpu: float, refusals: Counter[str]) -> None:
+def row(
+    name: str, latencies: Sequence[float], cpu: float, refusals: Counter[str]
+) -> tuple[str, ...]:
     missing = sum(latency == float("inf") for latency in latencies)
     figures = [f"{percentile(latencies, p):,.0f}" for p in (50, 95, 99)]
-    say(f"| {name} | {' | '.join(figures)} | {missing} | {cpu:.2f} | {dict(refusals) or ''} |")
+    refused = ", ".join(f"{count} {code}" for code, count in refusals.items())
+    return name, *figures, str(missing), f"{cpu:.2f}", refused
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser("python -m benchmarks.waiting")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.waiting", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
     parser.add_argument("--readers", type=int, default=1_000)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--write", action="store_true", help="into benchmarks/RESULTS.md")
+    parser.add_argument("--short", action="store_true", help="a quick trial; writes no file")
+    if parser.parse_args().short:
+        parser.set_defaults(readers=20, rounds=1, write=False)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="tfw") as name:
         directory = Path(name)
@@ -252,15 +274,18 @@ def main() -> None:
                     [sys.executable, "-m", "benchmarks.waiting_seed", *numbers],
                     env=environment, stdout=subprocess.PIPE, text=True, check=True,
                 )  # fmt: skip
-                measure(port, process.pid, json.loads(seeded.stdout.splitlines()[-1]), options)
+                tenants = json.loads(seeded.stdout.splitlines()[-1])
+                text = measure(port, process.pid, tenants, options)
             finally:
                 stop(process)
+    say(text)
+    if options.write and not options.short:
+        report.write_section("Feed readers", text)
 
 
-def measure(port: int, server: int, tenants: dict[str, list], options: argparse.Namespace) -> None:
-    say(f"{options.database}, {options.readers} readers, {os.cpu_count()} cores")
-    say("| readers | median ms | 95 % | 99 % | missing | server CPU ms per reader | refusals |")
-    say("|---|---:|---:|---:|---:|---:|---|")
+def measure(port: int, server: int, tenants: dict[str, list], options: argparse.Namespace) -> str:
+    """Return the tables as Markdown."""
+    rows = []
     one_writer, own_tokens = tenants["one"]
     for kind in ("poll", "stream"):
         for text, groups in (
@@ -269,7 +294,8 @@ def measure(port: int, server: int, tenants: dict[str, list], options: argparse.
             ("of one tenant, a token each", [[one_writer, own_tokens]]),
         ):
             measured = measure_latency(port, server, kind, groups, options.rounds)
-            report(f"{kind}s, {text}", *measured)
+            rows.append(row(f"{kind}s, {text}", *measured))
+            say(f"  {'  '.join(rows[-1])}")
     probe(port, one_writer)
     idle, before = [], measure_memory(server)
     waiting = []
@@ -279,9 +305,17 @@ def measure(port: int, server: int, tenants: dict[str, list], options: argparse.
         after = measure_memory(server)
         waiting.append(percentile(probe(port, one_writer), 99))
         readers.close()
-    say(f"\nmemory: {before:.0f} MB before, {after:.0f} MB while they wait")
-    say(f"p99 of GET /me: {statistics.median(idle):.1f} ms alone, {idle}")
-    say(f"    while they wait {statistics.median(waiting):.1f} ms, {waiting}")
+    heads = ("readers", "median ms", "95 %", "99 %", "missing", "server CPU ms", "refusals")
+    return (
+        f"`python -m benchmarks.waiting`, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC. TaskFlow on"
+        f" {options.database}, {options.readers} readers that wait for events, {options.rounds}"
+        " round(s). From the answer to a write until each reader has its event; CPU for one reader"
+        " and one event. The peers have no feed.\n\n"
+        f"{report.table(heads, rows)}\n"
+        f"Memory of all processes of the server: {before:.0f} MB before, {after:.0f} MB while they"
+        f" wait. p99 of `GET /me`: {statistics.median(idle):.1f} ms alone,"
+        f" {statistics.median(waiting):.1f} ms while they wait.\n"
+    )
 
 
 if __name__ == "__main__":
