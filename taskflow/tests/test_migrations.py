@@ -88,7 +88,7 @@ def test_flushing_through_a_pooler_is_refused(fixtures):
         pytest.skip("Without the owner role, flush sets no role for the session.")
 
     with pytest.raises(
-        CommandError, match=r"Run `manage\.py flush` with a DATABASE_URL that names"
+        CommandError, match=r"Run `\S+ -m taskflow\.command_line flush` with a DATABASE_URL that"
     ):
         call_command("flush", verbosity=0, interactive=False)
 

@@ -67,7 +67,7 @@ class References:
             for field in body.keys() & models.keys():
                 if body[field]:
                     refs = refs_by_model.setdefault(models[field], set())
-                    refs.update(_as_list(body[field]))
+                    refs |= {*_as_list(body[field])}
         self.ids: dict[type[Model], dict[str, int]] = {}  # by key or handle
         self.rows: dict[type[Model], dict[int, Any]] = {}
         for model in [model for model in REFERENCED_MODELS if model in refs_by_model]:
