@@ -79,7 +79,7 @@ SESSION_STATEMENTS = re.compile(
 USES_OF_THE_SESSION = {
     "taskflow/management/commands/flush.py": ["SET ROLE ", "RESET ROLE"],
     "taskflow/management/commands/migrate.py": [
-        "SET statement_timeout = 0",
+        "SET ",
         "SET taskflow.tenant = '0'",
         "RESET ",
         "SET ROLE ",

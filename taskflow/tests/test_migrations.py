@@ -6,6 +6,7 @@ from threading import Thread
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.core.management.commands.migrate import Command as MigrateCommand
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
@@ -74,6 +75,27 @@ def test_migrating_a_current_database_grants_and_writes_nothing(transactional_db
 
     words = {query["sql"].split()[0].upper() for query in queries}
     assert words & {"GRANT", "ALTER", "CREATE", "INSERT", "UPDATE", "DO"} == set()
+
+
+@on_postgresql
+def test_migrating_lifts_the_limits_of_time_and_sets_them_again(transactional_db, monkeypatch):
+    found = []
+
+    def read_limits(*args: object, **options: object) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT current_setting('statement_timeout'),"
+                " current_setting('idle_in_transaction_session_timeout')"
+            )
+            found.append(cursor.fetchone())
+
+    monkeypatch.setattr(MigrateCommand, "handle", read_limits)
+    monkeypatch.setattr(migrate, "is_up_to_date", lambda connection: False)
+    read_limits()
+    call_command("migrate", verbosity=0)
+    read_limits()
+
+    assert found == [("5s", "10s"), ("0", "0"), ("5s", "10s")]
 
 
 @on_postgresql

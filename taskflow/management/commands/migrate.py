@@ -87,6 +87,8 @@ CANNOT_BECOME_OWNER = f"""
 SELECT EXISTS (SELECT FROM pg_tables WHERE tablename = 'django_migrations'
                AND schemaname = current_schema() AND tableowner = '{OWNER_ROLE}')
 """
+# Computing the models of a migration may take seconds between two of its statements.
+LIFTED_LIMITS = ("statement_timeout", "idle_in_transaction_session_timeout")
 REFUSAL = (
     "This login may not migrate, because it may not use all of the roles"
     f" {', '.join(ROLES)}. Migrate with the login that set up the database; if that is this one,"
@@ -160,7 +162,8 @@ class Command(Migrate):
         """Migrate. Return whether the tables have an owner role."""
         has_owner = prepare_roles(connection)
         with connection.cursor() as cursor:
-            cursor.execute("SET statement_timeout = 0")
+            for limit in LIFTED_LIMITS:
+                cursor.execute(f"SET {limit} = 0")
             # Adding a foreign key reads both tables. If the policies apply to the owner, too, they
             # need a value; with this one no rows are visible. A migration that changes rows has to
             # open a unit of work for each tenant.
@@ -198,7 +201,7 @@ def reset_connection(connection: BaseDatabaseWrapper) -> None:
     """Reset the role and the settings. A pool would give the connection to another thread."""
     connection.connection.rollback()  # a migration may have failed
     with connection.cursor() as cursor:
-        for setting in ("ROLE", "statement_timeout", "taskflow.tenant"):
+        for setting in ("ROLE", *LIFTED_LIMITS, "taskflow.tenant"):
             cursor.execute(f"RESET {setting}")
 
 
