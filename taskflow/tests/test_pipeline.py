@@ -141,7 +141,7 @@ REQUESTS = {
     "a new status": (4, lambda c, w: patch_in_turn(c, "status", "todo", "in_progress")),
     "a new assignee": (
         6,
-        lambda c, w: patch_in_turn(c, "assignee_id", w.ada.user.pk, w.bob.user.pk),
+        lambda c, w: patch_in_turn(c, "assignee_id", w.ada.user.pk, w.carl.user.pk),
     ),
     "new tags": (6, lambda c, w: patch_tags(c)),
     "completion": (7, complete),

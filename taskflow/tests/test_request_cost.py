@@ -29,10 +29,10 @@ pytestmark = [
 WARM_UP = 6  # requests, after which everything is compiled, prepared and cached
 # About 40 more than are counted alone: other tests of the process add up to 30.
 LIMITS = {
-    "one task": 675,
-    "list": 1_030,
-    "update": 1_250,
-    "create": 1_250,
+    "one task": 655,
+    "list": 990,
+    "update": 1_230,
+    "create": 1_225,
 }
 
 
