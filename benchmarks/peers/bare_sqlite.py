@@ -228,17 +228,21 @@ class App:
             work.update(int(name[1:]), body)
             return 200, work.one(int(name[1:]))
         if name == "/bulk":
-            tasks = [o.data for o in TaskBulk.model_validate_json(body).operations]
+            tasks = TaskBulk.model_validate_json(body).created()
             return 200, bulk_response(work, work.create(tasks))
         [task_id] = work.create([TaskCreate.model_validate_json(body)])
         return 201, work.one(task_id)
 
 
 def bulk_response(work: Work, ids: Sequence[int]) -> str:
-    results = [
-        f'{{"index": {n}, "ok": true, "id": {pk}, "task": {work.one(pk)}, "problem": null}}'
-        for n, pk in enumerate(ids)
-    ]
+    results = []
+    for n, pk in enumerate(ids):
+        task = work.one(pk)
+        key = json.dumps(json.loads(task)["key"])
+        results.append(
+            f'{{"index": {n}, "ok": true, "id": {pk}, "key": {key}, "task": {task},'
+            ' "problem": null}'
+        )
     counts = f'"succeeded": {len(ids)}, "skipped": 0, "tasks_left_out": 0'
     return f'{{{counts}, "results": [{",".join(results)}]}}'
 

@@ -214,7 +214,8 @@ BULK = statement(
     f"""
 SELECT json_build_object('succeeded', count(*), 'skipped', 0, 'tasks_left_out', 0,
   'results', json_agg(
-  json_build_object('index', p.n - 1, 'ok', true, 'id', d.id, 'task', d, 'problem', NULL)
+  json_build_object('index', p.n - 1, 'ok', true, 'id', d.id, 'key', d.key,
+    'task', d, 'problem', NULL)
   ORDER BY p.n))::text
 FROM ({document("made")}) d JOIN planned p ON p.id = d.id""",  # noqa: S608 - of constants
 )
@@ -303,7 +304,8 @@ EDITS = statement(
     f"""
 SELECT json_build_object('succeeded', count(*), 'skipped', 0, 'tasks_left_out', 0,
   'results', json_agg(
-  json_build_object('index', a.n - 1, 'ok', true, 'id', d.id, 'task', d, 'problem', NULL)
+  json_build_object('index', a.n - 1, 'ok', true, 'id', d.id, 'key', d.key,
+    'task', d, 'problem', NULL)
   ORDER BY a.n))::text
 FROM ({document("result")}) d JOIN sent a ON a.id = d.id""",  # noqa: S608 - of constants
 )

@@ -175,6 +175,7 @@ class BulkResult(Out):
     index: int
     ok: bool = True
     id: int
+    key: str
     task: TaskResponse
     problem: None = None
 

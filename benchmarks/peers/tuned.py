@@ -191,7 +191,14 @@ async def bulk_edit_tasks(body: TaskBulk, credentials: Credentials) -> Response:
             await check_assignees(connection, tenant_id, pairs)
             documents = await insert_tasks(connection, tenant_id, user_id, bodies)
     results = [
-        {"index": n, "ok": True, "id": document["id"], "task": document, "problem": None}
+        {
+            "index": n,
+            "ok": True,
+            "id": document["id"],
+            "key": document["key"],
+            "task": document,
+            "problem": None,
+        }
         for n, document in enumerate(documents)
     ]
     return answer(

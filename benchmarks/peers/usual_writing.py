@@ -200,5 +200,7 @@ async def bulk_edit_tasks(body: TaskBulk, session: Db, user: CurrentUser) -> Any
         tasks = await change_tasks(session, user, updates)
     else:
         tasks = await create_tasks(session, user, body.created())
-    results = [{"index": n, "id": task.id, "task": task} for n, task in enumerate(tasks)]
+    results = [
+        {"index": n, "id": task.id, "key": task.key, "task": task} for n, task in enumerate(tasks)
+    ]
     return {"succeeded": len(results), "results": results}
