@@ -54,8 +54,9 @@ load does not need: scopes and project-bound tokens, administrators, retries wit
 Idempotency-Key, If-Match, claims, feeds of events, dry runs, undo, subtasks and blockers that keep
 a task open, access logs. So rows about If-Match and Idempotency-Key have TaskFlow alone.
 
-{python} TaskFlow calls `gc.freeze()` before it forks its workers; the peers do not. The server has
-TaskFlow's planner settings for all stacks ({planner}). TaskFlow and **bare** also plan each
+{python}
+TaskFlow calls `gc.freeze()` before it forks its workers; the peers do not. The server of PostgreSQL
+has TaskFlow's planner settings for all stacks ({planner}). TaskFlow and **bare** also plan each
 prepared statement only once (`plan_cache_mode`).
 """
 METHOD = """
@@ -64,7 +65,7 @@ and more where a row says so; some requests to warm up, {seconds} seconds measur
 round(s), each on {ground}, with all stacks in turn at each workload. Figures are medians of the
 rounds, with the least and the greatest in brackets. Every response has to be a 2xx and every write
 has to write its event, or the run stops. CPU is the time that the processes used, from /proc,
-divided by the number of requests.
+divided by the number of requests; for writes, of those that have written.
 """
 NONE = "–"  # in a cell: not measured
 

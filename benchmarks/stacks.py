@@ -24,7 +24,9 @@ from benchmarks.workloads import Request, Workload
 PEERS = ("usual", "tuned", "bare")
 STACKS = ("taskflow", *PEERS)
 WARM_UP, WARM_UP_BULK = 80, 12  # requests before each measurement, each stack the same number
-SETTLE_SECONDS = 0.1  # for what servers do after their last answer
+SETTLE_SECONDS = 0.1  # a server that is idle for so long has nothing left to do
+LONGEST_SETTLING = 10  # seconds
+IDLE_CPU = 0.02  # seconds of CPU that an idle server may use in SETTLE_SECONDS
 START_TIMEOUT = 240  # seconds until a server must have answered
 RESULT = re.compile(r"^RESULT (\d+) (\d+) (\d+) (\d+) (\d+) (\d+) (\d+)$", re.MULTILINE)
 BAD = re.compile(r"^BAD (.*)$", re.MULTILINE)
@@ -228,6 +230,7 @@ class Load:
         events = last_event(server.database)
         count = meter(server)
         requests, microseconds, p50, p90, p99 = self.run(server, workload, path, label)
+        settle(server)
         server_cpu, database_cpu = count()
         written = last_event(server.database) - events
         if written < requests * workload.events:
@@ -235,14 +238,15 @@ class Load:
                 f"{server.name}, {workload.name}: {requests} requests wrote {written} events,"
                 f" not {workload.events} each"
             )
+        served = written / workload.events if workload.events else requests
         return Sample(
             requests,
             microseconds / 1e6,
             p50 / 1e3,
             p90 / 1e3,
             p99 / 1e3,
-            server_cpu * 1e3 / requests,
-            None if database_cpu is None else database_cpu * 1e3 / requests,
+            server_cpu * 1e3 / served,
+            None if database_cpu is None else database_cpu * 1e3 / served,
         )
 
     def run(
@@ -291,6 +295,16 @@ def warm_up(server: Running, workload: Workload, connections: int, label: str) -
 
     with ThreadPoolExecutor(connections) as threads:
         list(threads.map(send, range(connections)))
+
+
+def settle(server: Running) -> None:
+    """Wait until the server is idle. It carries out the requests that wrk leaves when it ends."""
+    deadline = time.monotonic() + LONGEST_SETTLING
+    while time.monotonic() < deadline:
+        cpu, events = server.cpu_seconds(), last_event(server.database)
+        time.sleep(SETTLE_SECONDS)
+        if server.cpu_seconds() - cpu <= IDLE_CPU and last_event(server.database) == events:
+            return
 
 
 def meter(server: Running) -> Callable[[], tuple[float, float | None]]:
