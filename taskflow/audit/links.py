@@ -25,14 +25,15 @@ def read_linked_ids(rows: Sequence[TenantModel], name: str) -> dict[int, list[in
     links = LINKS_QUERY.fetch((manager, *columns), IdArray(tuple(row.pk for row in rows)))
     for row_id, target_id in links:
         ids_by_row.setdefault(row_id, []).append(target_id)
-    return ids_by_row
+    # Not by the database: SQLite would read all links of the tenant in the order of an index.
+    return {row_id: sorted(ids) for row_id, ids in ids_by_row.items()}
 
 
 @with_tenant_parameter
 def _select_links(
     manager: Any, row_column: str, target_column: str, row_ids: IdArray
 ) -> QuerySet[Any, tuple[int, int]]:
-    links = manager.filter(IsInIds(row_column, row_ids)).order_by(target_column)
+    links = manager.filter(IsInIds(row_column, row_ids)).order_by()
     selected: QuerySet[Any, tuple[int, int]] = links.values_list(row_column, target_column)
     return selected
 

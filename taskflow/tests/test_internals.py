@@ -40,6 +40,7 @@ from django.db.backends.sqlite3.schema import DatabaseSchemaEditor
 from django.db.backends.utils import debug_transaction
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.state import ProjectState
 from django.db.models.base import ModelState
 from django.db.models.deletion import Collector
 from django.db.models.expressions import BaseExpression, DatabaseDefault
@@ -498,6 +499,12 @@ def test_migration_loader_lists_applied_and_present_migrations(db):
         "Adapt find_incompatibility() in taskflow/database_version.py."
     )
     assert ("tasks", "0001_initial") in loader.applied_migrations, "The same."
+
+
+def test_migration_states_get_indexes_and_constraints_by_one_method():
+    assert list(inspect.signature(ProjectState._append_option).parameters) == [
+        "self", "app_label", "model_name", "option_name", "obj",
+    ], "Adapt taskflow/management/migration_state.py."  # fmt: skip
 
 
 def test_commands_can_be_extended():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from threading import Thread
 
 import pytest
@@ -18,6 +20,7 @@ from taskflow.management.commands import migrate
 from taskflow.management.commands.migrate import CREATE_ROLES
 from taskflow.tenancy import has_roles, inside
 from taskflow.tenancy.checks import find_violations
+from taskflow.tests.server import clean_environment
 from tasks.actions.projects import create_project
 from tasks.changes.tasks import create_task
 from tasks.models import Outcome, Project, Task, TaskCountDelta
@@ -226,3 +229,33 @@ def is_waiting_for_roles(cursor):
         " WHERE wait_event_type = 'Lock' AND query LIKE '%race_owner%' AND pid <> pg_backend_pid()"
     )
     return cursor.fetchone()[0]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="only SQLite creates tables anew")
+def test_indexes_and_constraints_added_in_place_give_the_same_schema(tmp_path):
+    """Compared with the way of Django, which renders the models again."""
+    schemas = []
+    for name, setup in (("in place", ""), ("rendered", "migrate.adding_in_place = nullcontext")):
+        directory = tmp_path / name
+        program = f"""
+import django; django.setup()
+from contextlib import nullcontext
+from django.core.management import call_command
+from django.db import connection
+from taskflow.management.commands import migrate
+{setup}
+call_command("migrate", verbosity=0)
+with connection.cursor() as cursor:
+    cursor.execute("SELECT type, name, sql FROM sqlite_master ORDER BY type, name")
+    print(cursor.fetchall())
+"""
+        run = subprocess.run(
+            [sys.executable, "-c", program],
+            env=clean_environment(directory) | {"DJANGO_SETTINGS_MODULE": "taskflow.settings"},
+            stdout=subprocess.PIPE, text=True, check=True,
+        )  # fmt: skip
+        schemas.append(run.stdout)
+
+    assert "task_number_key" in schemas[0]
+    assert schemas[0] == schemas[1]

@@ -160,7 +160,7 @@ def _read_resolution(
 def _empty_value(name: str) -> object:
     """Return what an empty cell means for a task that exists: no value, where that is possible."""
     described = TaskFields.model_fields.get(name)
-    default = described.get_default() if described else None
+    default = described.get_default(call_default_factory=True) if described else None
     return "" if default else default
 
 

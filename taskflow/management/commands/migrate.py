@@ -16,6 +16,7 @@ from taskflow.db.setup_lock import hold_setup_lock
 from taskflow.db.sqlite.statistics import write_statistics
 from taskflow.http.health import find_unapplied_migrations
 from taskflow.management import pooler
+from taskflow.management.migration_state import adding_in_place
 from taskflow.tenancy import (
     APP_ROLE,
     OWNER_ROLE,
@@ -105,7 +106,9 @@ class Command(Migrate):
         with self.wait_for_others(connection, options):
             if sentence := find_incompatibility(connection):
                 raise CommandError(sentence)
-            return super().execute(*args, **options)
+            # A named app may be migrated backwards.
+            with nullcontext() if options["app_label"] else adding_in_place():
+                return super().execute(*args, **options)
 
     def wait_for_others(
         self, connection: BaseDatabaseWrapper, options: Mapping[str, object]
