@@ -2,9 +2,9 @@
 
 The settings give the limits, the same for every tenant; without them nothing is counted. The
 recorder calls check_quotas() for every channel. Each process counts a tenant from time to time and
-adds what it writes itself. Close to a limit it counts exactly, one request after the other. So only
-what other processes write between two counts can exceed a limit, and only if it is more than
-MARGIN of the limit.
+adds what it writes itself, also what its other transactions have not committed yet. Close to a
+limit it counts exactly, one request after the other. So only what other processes write between two
+counts can exceed a limit, and only if it is more than MARGIN of the limit.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ from taskflow.tenancy import TenantModel
 MIN_SECONDS = 5.0  # a count is not repeated earlier
 MAX_SHARE = 0.01  # of the time may be spent with counting: a count of 0.2 s serves for 20 s
 MARGIN = 0.1  # of a limit: in the last tenth, counts are exact
+# What was added during this time may be part of a transaction that is running, which no count of
+# another transaction includes.
+RUNNING_SECONDS = 30.0
 TEXT = "text_bytes"
 NAMES = (
     "projects",
@@ -63,7 +66,12 @@ class CountedModel:
 class _Cached:
     counted: int
     expires: float  # by time.monotonic()
-    added: int = 0  # by this process since then, also by transactions that were rolled back
+    # By this process, also by transactions that were rolled back: time.monotonic() and how much.
+    additions: list[tuple[float, int]]
+
+    @property
+    def total(self) -> int:
+        return self.counted + sum(amount for _, amount in self.additions)
 
 
 _counted: dict[type[models.Model], CountedModel] = {}
@@ -164,8 +172,8 @@ def _require(tenant_id: int, name: str, adding: int) -> None:
     if limit is None or adding <= 0:
         return
     cached = _count(tenant_id, name)
-    cached.added += adding
-    if cached.counted + cached.added > limit * (1 - MARGIN):
+    cached.additions.append((time.monotonic(), adding))
+    if cached.total > limit * (1 - MARGIN):
         _check_exactly(tenant_id, name, adding)
 
 
@@ -179,10 +187,9 @@ def _check_exactly(tenant_id: int, name: str, adding: int) -> None:
             key = NAMES.index(name)
             cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", [tenant_id % 2**31, key])
     limit, used = settings.QUOTAS[name], _count_now(name)
-    cached = _cache[tenant_id, name] = _Cached(used, time.monotonic() + MIN_SECONDS)
+    _store_count(tenant_id, name, used, MIN_SECONDS)
     if used + adding > limit:
         raise QuotaExceeded(name, limit, used, adding)
-    cached.added = adding
 
 
 def _count(tenant_id: int, name: str) -> _Cached:
@@ -192,8 +199,16 @@ def _count(tenant_id: int, name: str) -> _Cached:
     if cached is None or cached.expires < started:
         used = _count_now(name)
         seconds = time.monotonic() - started
-        lifetime = max(MIN_SECONDS, seconds / MAX_SHARE)
-        cached = _cache[tenant_id, name] = _Cached(used, started + lifetime)
+        cached = _store_count(tenant_id, name, used, max(MIN_SECONDS, seconds / MAX_SHARE))
+    return cached
+
+
+def _store_count(tenant_id: int, name: str, used: int, lifetime: float) -> _Cached:
+    """Cache a count for so many seconds, with the additions that may not be committed yet."""
+    now = time.monotonic()
+    former = _cache.get((tenant_id, name))
+    additions = [a for a in former.additions if a[0] > now - RUNNING_SECONDS] if former else []
+    cached = _cache[tenant_id, name] = _Cached(used, now + lifetime, additions)
     return cached
 
 
