@@ -3,13 +3,14 @@ Which tests the everyday run leaves out: those marked `slow`, most cases of test
 and on PostgreSQL those marked `one_database`, whose subject does not depend on the database. Of the
 latter, `make test-slow` runs on PostgreSQL what the everyday run has on SQLite, and not the rest,
 which is marked `left_out`. With CASES=10, that mark is also on the further cases of every test with
-more than 10 on PostgreSQL, and with more than 20 on SQLite: so CI stays within its time.
+more than 10 on PostgreSQL, and with more than 20 on SQLite. Of each module marked `one_database`,
+PostgreSQL then gets the first 10 tests only. So CI stays within its time.
 """
 
 from __future__ import annotations
 
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 import pytest
@@ -42,6 +43,8 @@ def mark_slow(items: Iterable[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.slow)
     for group in cases.values():
         mark_left_out(group)
+    if CASES and connection.vendor != "sqlite":
+        leave_out_repetitions(items, CASES)
 
 
 def mark_left_out(cases: Sequence[pytest.Item]) -> None:
@@ -57,6 +60,22 @@ def mark_left_out(cases: Sequence[pytest.Item]) -> None:
             item.add_marker(pytest.mark.left_out)
         if runs_elsewhere:
             item.add_marker(pytest.mark.slow)
+
+
+def leave_out_repetitions(items: Iterable[pytest.Item], kept: int) -> None:
+    """Leave out all but the first tests of each module whose subject is the same on SQLite.
+
+    The isolation tests stay: they also run alone, with one of the two protections.
+    """
+    seen: Counter[str] = Counter()
+    for item in items:
+        stays = item.get_closest_marker("isolation") or item.get_closest_marker("left_out")
+        if stays or not item.get_closest_marker("one_database"):
+            continue
+        module = item.nodeid.partition("::")[0]
+        seen[module] += 1
+        if seen[module] > kept:
+            item.add_marker(pytest.mark.left_out)
 
 
 def spread(total: int, amount: int) -> set[int]:

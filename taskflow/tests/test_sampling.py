@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from taskflow.tests.sampling import spread
+from taskflow.tests.sampling import leave_out_repetitions, spread
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,31 @@ def test_sample_is_spread_from_the_first_case_to_the_last(total, amount, expecte
 @pytest.mark.parametrize("number", range(5))
 def test_cases_outside_the_sample_are_slow(request, number):
     assert (request.node.get_closest_marker("slow") is None) == (number in (0, 4))
+
+
+class Item:
+    def __init__(self, nodeid, *marks):
+        self.nodeid, self.marks = nodeid, {*marks}
+
+    def get_closest_marker(self, name):
+        return name in self.marks
+
+    def add_marker(self, marker):
+        self.marks.add(marker.name)
+
+
+def test_only_the_first_tests_of_a_module_for_one_database_are_repeated():
+    items = [
+        Item("a.py::one", "one_database"),
+        Item("a.py::two", "one_database"),
+        Item("a.py::three", "one_database", "isolation"),
+        Item("b.py::one", "one_database"),
+        Item("b.py::two"),
+    ]
+
+    leave_out_repetitions(items, 1)
+
+    assert [i.nodeid for i in items if "left_out" in i.marks] == ["a.py::two"]
 
 
 @pytest.mark.proof
