@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -24,7 +24,12 @@ if TYPE_CHECKING:
 
 
 MAX_HOSTS = 100  # of which is remembered whether they are allowed
-NO_PARAMETERS = QueryDict(encoding="utf-8")  # cannot be changed
+
+
+@cache
+def no_parameters() -> QueryDict:
+    """Return an empty dictionary that cannot be changed. It needs the settings."""
+    return QueryDict(encoding="utf-8")
 
 
 @lru_cache(MAX_HOSTS)
@@ -87,7 +92,7 @@ class Request(WSGIRequest):
     @cached_property
     def GET(self) -> QueryDict:  # type: ignore[override]  # the stubs want an immutable one
         """The parameters of the query. A request without any is not parsed."""
-        return super().GET if self.META.get("QUERY_STRING") else NO_PARAMETERS
+        return super().GET if self.META.get("QUERY_STRING") else no_parameters()
 
     @cached_property
     def permissions(self) -> dict[tuple[object, ...], Forbidden | None]:

@@ -274,3 +274,11 @@ def test_signal_to_a_process_that_has_just_ended_leaves_its_exit_code(monkeypatc
     monkeypatch.setattr(os, "waitpid", wait_later)
 
     assert asyncio.run(signal_after_end()) == 3
+
+
+def test_server_can_be_imported_before_the_settings():
+    """The process that starts the workers needs neither Django's settings nor its apps."""
+    environment = {k: v for k, v in os.environ.items() if k != "DJANGO_SETTINGS_MODULE"}
+    modules = "import taskflow.serving, taskflow.worker_pool, taskflow.tests.server"
+
+    subprocess.run([sys.executable, "-c", modules], cwd=ROOT, env=environment, check=True)
