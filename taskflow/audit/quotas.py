@@ -68,10 +68,11 @@ class _Cached:
     expires: float  # by time.monotonic()
     # By this process, also by transactions that were rolled back: time.monotonic() and how much.
     additions: list[tuple[float, int]]
+    added: int  # their sum
 
-    @property
-    def total(self) -> int:
-        return self.counted + sum(amount for _, amount in self.additions)
+    def add(self, amount: int) -> None:
+        self.additions.append((time.monotonic(), amount))
+        self.added += amount
 
 
 _counted: dict[type[models.Model], CountedModel] = {}
@@ -172,8 +173,8 @@ def _require(tenant_id: int, name: str, adding: int) -> None:
     if limit is None or adding <= 0:
         return
     cached = _count(tenant_id, name)
-    cached.additions.append((time.monotonic(), adding))
-    if cached.total > limit * (1 - MARGIN):
+    cached.add(adding)
+    if cached.counted + cached.added > limit * (1 - MARGIN):
         _check_exactly(tenant_id, name, adding)
 
 
@@ -208,7 +209,8 @@ def _store_count(tenant_id: int, name: str, used: int, lifetime: float) -> _Cach
     now = time.monotonic()
     former = _cache.get((tenant_id, name))
     additions = [a for a in former.additions if a[0] > now - RUNNING_SECONDS] if former else []
-    cached = _cache[tenant_id, name] = _Cached(used, now + lifetime, additions)
+    added = sum(amount for _, amount in additions)
+    cached = _cache[tenant_id, name] = _Cached(used, now + lifetime, additions, added)
     return cached
 
 
