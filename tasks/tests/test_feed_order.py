@@ -29,6 +29,7 @@ pytestmark = [
     pytest.mark.proof,
     pytest.mark.django_db(transaction=True),
     pytest.mark.raw_sql,
+    pytest.mark.usefixtures("feed_of_ended_transactions"),
 ]
 WRITERS = 12
 EVENTS = 5000 if PROOF else 40  # of each writer, in both phases together
