@@ -24,9 +24,9 @@ from benchmarks.workloads import Request, Workload
 PEERS = ("usual", "tuned", "bare")
 STACKS = ("taskflow", *PEERS)
 WARM_UP, WARM_UP_BULK = 80, 12  # requests before each measurement, each stack the same number
-SETTLE_SECONDS = 0.1  # a server that is idle for so long has nothing left to do
-LONGEST_SETTLING = 10  # seconds
-IDLE_CPU = 0.02  # seconds of CPU that an idle server may use in SETTLE_SECONDS
+IDLE_SECONDS = 0.1  # a server that is idle for so long has nothing left to do
+LONGEST_WAIT = 10  # seconds
+IDLE_CPU = 0.02  # seconds of CPU that an idle server may use in IDLE_SECONDS
 START_TIMEOUT = 240  # seconds until a server must have answered
 RESULT = re.compile(r"^RESULT (\d+) (\d+) (\d+) (\d+) (\d+) (\d+) (\d+)$", re.MULTILINE)
 BAD = re.compile(r"^BAD (.*)$", re.MULTILINE)
@@ -224,13 +224,13 @@ class Load:
         workload.prepare(server.database)
         if workload.connections is None:  # otherwise the same has been measured before
             warm_up(server, workload, connections, f"{label}w")
-        time.sleep(SETTLE_SECONDS)
+        time.sleep(IDLE_SECONDS)
         workload.prepare(server.database)
         path = workload.write(self.directory)
         events = last_event(server.database)
         count = meter(server)
         requests, microseconds, p50, p90, p99 = self.run(server, workload, path, label)
-        settle(server)
+        wait_until_idle(server)
         server_cpu, database_cpu = count()
         written = last_event(server.database) - events
         if written < requests * workload.events:
@@ -297,12 +297,12 @@ def warm_up(server: Running, workload: Workload, connections: int, label: str) -
         list(threads.map(send, range(connections)))
 
 
-def settle(server: Running) -> None:
+def wait_until_idle(server: Running) -> None:
     """Wait until the server is idle. It carries out the requests that wrk leaves when it ends."""
-    deadline = time.monotonic() + LONGEST_SETTLING
+    deadline = time.monotonic() + LONGEST_WAIT
     while time.monotonic() < deadline:
         cpu, events = server.cpu_seconds(), last_event(server.database)
-        time.sleep(SETTLE_SECONDS)
+        time.sleep(IDLE_SECONDS)
         if server.cpu_seconds() - cpu <= IDLE_CPU and last_event(server.database) == events:
             return
 

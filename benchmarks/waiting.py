@@ -47,7 +47,7 @@ from taskflow.tests.server import (
 )
 
 HOST = "127.0.0.1"
-SETTLE_SECONDS = 1.0
+PAUSE_SECONDS = 1.0
 REPEAT_SECONDS = 0.1  # how often readers look whether they may ask again after a refusal
 PROBES = 1_500  # ordinary requests of one measurement
 EVENT = b"event: task.created"
@@ -114,7 +114,7 @@ class Readers:
             self.readers.append(reader)
             self.selector.register(connection, selectors.EVENT_READ, reader)
             self.run(0.002)
-        self.run(SETTLE_SECONDS + len(tokens) / 1000)
+        self.run(PAUSE_SECONDS + len(tokens) / 1000)
 
     def run(self, seconds: float, until: int | None = None) -> None:
         """Read for so long, or until each of all readers together has got so many events."""
@@ -182,7 +182,7 @@ def measure_latency(
                 for got in reader.got or [float("inf")]:
                     latencies.append(max(0.0, got - written[number]) * 1000)
             position += len(of_tenant)
-        readers.run(SETTLE_SECONDS + len(tokens) / 500)  # until all polls wait again
+        readers.run(PAUSE_SECONDS + len(tokens) / 500)  # until all polls wait again
     used = measure_cpu(server) - began
     readers.close()
     refusals = sum((reader.refusals for reader in readers.readers), Counter())

@@ -72,6 +72,17 @@ def statement(parts: str, allowed: str, found: str) -> str:
     )
 
 
+def bulk_response(rows: str, sent: str) -> str:
+    """Return the SELECT of the response for the CTE `rows`, in the order of the CTE `sent`."""
+    return f"""
+SELECT json_build_object('succeeded', count(*), 'skipped', 0, 'tasks_left_out', 0,
+  'results', json_agg(
+  json_build_object('index', s.n - 1, 'ok', true, 'id', d.id, 'key', d.key,
+    'task', d, 'problem', NULL)
+  ORDER BY s.n))::text
+FROM ({document(rows)}) d JOIN {sent} s ON s.id = d.id"""  # noqa: S608 - of constants
+
+
 def page(rows: str) -> str:
     """A page of `rows`, which are one more than the page has, if there are more."""
     return f"""
@@ -211,13 +222,7 @@ BULK = statement(
   RETURNING *
 ){BORN}""",  # noqa: S608 - of constants
     "EXISTS (SELECT FROM made)",
-    f"""
-SELECT json_build_object('succeeded', count(*), 'skipped', 0, 'tasks_left_out', 0,
-  'results', json_agg(
-  json_build_object('index', p.n - 1, 'ok', true, 'id', d.id, 'key', d.key,
-    'task', d, 'problem', NULL)
-  ORDER BY p.n))::text
-FROM ({document("made")}) d JOIN planned p ON p.id = d.id""",  # noqa: S608 - of constants
+    bulk_response("made", "planned"),
 )
 CHANGED = """
 , recorded AS (
@@ -301,11 +306,5 @@ EDITS = statement(
   RETURNING t.*
 ){CHANGED}""",  # noqa: S608 - of constants
     "(SELECT count(*) FROM old) = (SELECT count(*) FROM sent)",
-    f"""
-SELECT json_build_object('succeeded', count(*), 'skipped', 0, 'tasks_left_out', 0,
-  'results', json_agg(
-  json_build_object('index', a.n - 1, 'ok', true, 'id', d.id, 'key', d.key,
-    'task', d, 'problem', NULL)
-  ORDER BY a.n))::text
-FROM ({document("result")}) d JOIN sent a ON a.id = d.id""",  # noqa: S608 - of constants
+    bulk_response("result", "sent"),
 )

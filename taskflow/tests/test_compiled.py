@@ -242,7 +242,7 @@ def test_statement_is_prepared_by_name_unless_a_pooler_cannot(
 
 
 @on_postgres
-def test_oldest_prepared_statement_makes_room_for_a_new_one(
+def test_oldest_prepared_statement_is_deallocated_for_a_new_one(
     fixtures, nothing_prepared, monkeypatch
 ):
     monkeypatch.setattr(transports, "MAX_PREPARED", 2)

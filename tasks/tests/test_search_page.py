@@ -123,7 +123,9 @@ def test_member_of_a_small_part_of_the_tasks_gets_the_rows_of_the_simple_queryse
 
 @pytest.fixture
 def secrets(fixtures):
-    """A row of each type that Bob must not see, in a project of others, and two in his own."""
+    """Create rows that Bob must not find: in a project without Bob, drafts, in the trash, and in
+    another tenant. Return the project without Bob.
+    """
     with inside(fixtures.acme):
         others = ProjectFactory(actor=fixtures.eve, key="OTH")
         task = TaskFactory(actor=fixtures.eve, project=others, title="qz task")

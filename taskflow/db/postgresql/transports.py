@@ -21,7 +21,7 @@ from psycopg.pq.abc import PGresult
 
 from taskflow.db.postgresql.statement import PostgresStatement
 
-# Statements of a connection. Each holds a plan, of 0.7 MB for a list. The oldest makes room.
+# Statements of a connection. Each holds a plan, of 0.7 MB for a list. The oldest is deallocated.
 MAX_PREPARED = 100
 PREPARE_AFTER = 2  # executions
 ROWS, DONE = ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK
