@@ -12,6 +12,7 @@ from functools import partial
 from django.db import transaction
 
 Report = Callable[[int], object]
+PIPE_BYTES = 65_536  # that a pipe of Linux holds: a byte for each signal
 
 
 class CommitReports:
@@ -19,7 +20,6 @@ class CommitReports:
 
     def __init__(self) -> None:
         self._tenants: deque[int] = deque()
-        self._is_signalled = False
         self.reader, self._writer = os.pipe()
         for pipe in (self.reader, self._writer):
             os.set_blocking(pipe, False)
@@ -31,10 +31,8 @@ class CommitReports:
 
     def signal(self) -> None:
         """End a wait(), also without a report."""
-        if not self._is_signalled:
-            self._is_signalled = True
-            with suppress(BlockingIOError):  # the pipe is full, so the reader will wake up
-                os.write(self._writer, b".")
+        with suppress(BlockingIOError):  # the pipe is full, so the reader will wake up
+            os.write(self._writer, b".")
 
     def wait(self, seconds: float | None, *others: int) -> None:
         """Return after a report or signal, when another file can be read, or after that time."""
@@ -42,9 +40,8 @@ class CommitReports:
 
     def take(self) -> set[int]:
         """Return the tenants that were reported since the last call. For one thread."""
-        self._is_signalled = False  # before the tenants are taken: a later report signals again
-        with suppress(BlockingIOError):
-            os.read(self.reader, 4096)
+        with suppress(BlockingIOError):  # before the tenants are taken: a later report ends wait()
+            os.read(self.reader, PIPE_BYTES)
         tenants = set()
         while self._tenants:
             tenants.add(self._tenants.popleft())

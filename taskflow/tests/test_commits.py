@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import select
 import threading
 import time
 from collections import deque
@@ -222,6 +224,30 @@ def test_each_report_of_many_threads_is_taken_once():
 
 
 @pytest.mark.one_database
+@pytest.mark.parametrize("is_before", [True, False])
+def test_report_beside_a_take_does_not_hide_the_next_one(monkeypatch, is_before):
+    """Another thread reports a commit just before the pipe is read, or just after it."""
+    reports, read = CommitReports(), os.read
+
+    def read_beside_report(*args: int) -> bytes:
+        if is_before:
+            reports.add(2)
+        content = read(*args)
+        if not is_before:
+            reports.add(2)
+        return content
+
+    reports.add(1)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "read", read_beside_report)
+        assert reports.take() == {1, 2}
+
+    reports.add(3)
+
+    assert select.select([reports.reader], [], [], 0)[0] == [reports.reader]
+    reports.close()
+
+
 def test_nothing_is_reported_while_nobody_wants_to_know(fixtures):
     report_commits_to(None)
 
